@@ -1,0 +1,205 @@
+"""`secateur prune`, `record`, `score`, `select`, `train`: parse, call one function of study, print."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli import options as o
+from secateur.cli import show
+
+
+def prune(
+    data: o.Data = "digits",
+    *,
+    keep: o.Keep,
+    method: o.Method = "dual",
+    net: o.Net = None,
+    train: Annotated[bool, typer.Option("--train", help="also train a student on what is kept")] = False,
+    distill: o.Distill = "auto",
+    recipe: o.Recipe = "fast",
+    record_recipe: o.RecordRecipe = "sgd",
+    record_epochs: o.RecordEpochs = None,
+    epochs: o.Epochs = None,
+    budget: o.Budget = "balanced",
+    min_per_class: o.MinPerClass = 0,
+    must_keep: o.MustKeep = None,
+    exclude: o.Exclude = None,
+    eval_pass: o.EvalPass = False,
+    input: o.Input = None,
+    label: o.Label = None,
+    split: o.Split = None,
+    test: o.Test = None,
+    size: o.Size = None,
+    on_bad: o.OnBad = "stop",
+    memory: o.Memory = None,
+    cache: o.Cache = None,
+    out: o.Out = Path("secateur-out"),
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Keep the part of a data set worth training on: record, score, select, write kept/ and a report."""
+    wanted = o.parse_keep(keep)
+    read = o.reading(
+        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
+    )
+    from secateur.study.prune import prune as run
+
+    subset = run(
+        data, keep=wanted, method=method, net=net, train=train, distill=distill, recipe=recipe,
+        record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass,
+        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+    )  # fmt: skip
+    _tell_pruned(subset, out, json)
+
+
+def _tell_pruned(subset: Any, out: Path, json: bool) -> None:
+    from secateur.store.files import read_json
+
+    bill, run = read_json(out / "bill.json"), read_json(out / "run.json")
+    trained = run["stages"].get("train")
+    student = read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None
+    if json:
+        show.as_json({"out": str(out), "subset": dict(subset.provenance), "bill": bill, "student": student})
+        return
+    rows = [["kept", f"{len(subset)} of {subset.provenance['of']}"], ["data", str(out / "kept")]]
+    if student is not None:
+        rows.append(
+            ["student", f"{student['accuracy']:.2%} on the test split, worst class {student['worst_class']:.2%}"]
+        )
+    rows += [["bill", bill["bills"][0]["verdict"]], ["report", str(out / "report.html")]]
+    show.pairs(rows)
+
+
+def record(
+    data: o.Data = "digits",
+    *,
+    epochs: o.RecordEpochs = None,
+    net: o.Net = None,
+    recipe: o.RecordRecipe = "sgd",
+    fields: Annotated[
+        str | None, typer.Option(help="what to record, separated by commas; everything by default")
+    ] = None,
+    eval_pass: o.EvalPass = False,
+    input: o.Input = None,
+    label: o.Label = None,
+    split: o.Split = None,
+    test: o.Test = None,
+    size: o.Size = None,
+    on_bad: o.OnBad = "stop",
+    memory: o.Memory = None,
+    cache: o.Cache = None,
+    out: o.Out = Path("secateur-out"),
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Watch a short training run and write down what it says about each example."""
+    read = o.reading(
+        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
+    )
+    from secateur.study.record import record as run
+
+    recording = run(
+        data, epochs=epochs, net=net, recipe=recipe, fields=None if fields is None else o.split_list(fields),
+        eval_pass=eval_pass, out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+    )  # fmt: skip
+    about = {"epochs": recording.epochs, "examples": recording.examples, "fields": list(recording.fields)}
+    if json:
+        show.as_json({"recording": str(recording.path), **about})
+    else:
+        show.pairs(
+            [["recorded", f"{recording.epochs} epochs of {recording.examples} examples"], ["in", str(recording.path)]]
+        )
+
+
+def score(
+    out: o.OutFolder,
+    *,
+    method: Annotated[str, typer.Option(help="one method or several, separated by commas")] = "dual",
+    keep: o.Keep = "0.3",
+    json: o.AsJson = False,
+) -> None:
+    """Score the examples of a recording; adds columns to scores.parquet. Needs no data."""
+    from secateur.study.score import score as run
+
+    scores = run(out, method=o.split_list(method), keep=o.parse_keep(keep))
+    if json:
+        show.as_json({"scores": str(out / "scores.parquet"), "columns": list(scores.columns)})
+    else:
+        show.pairs([["scored", ", ".join(scores.columns)], ["in", str(out / "scores.parquet")]])
+
+
+def select(
+    out: o.OutFolder,
+    *,
+    keep: o.Keep,
+    method: o.Method = "dual",
+    min_per_class: o.MinPerClass = 0,
+    must_keep: o.MustKeep = None,
+    exclude: o.Exclude = None,
+    seed: o.Seed = 0,
+    json: o.AsJson = False,
+) -> None:
+    """Choose a subset from a recording; writes subset.parquet, and kept/ where the data can be found again."""
+    from secateur.study.select import select_from
+
+    subset = select_from(
+        out, method=method, keep=o.parse_keep(keep), seed=seed,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude,
+    )  # fmt: skip
+    if json:
+        show.as_json({"out": str(out), "subset": dict(subset.provenance)})
+    else:
+        show.pairs([["kept", f"{len(subset)} of {subset.provenance['of']}"], ["in", str(out / "subset.parquet")]])
+
+
+def train(
+    data: o.Data = "digits",
+    *,
+    subset: Annotated[Path | None, typer.Option(help="the OUT folder of a pruning; all of the data by default")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
+    distill: o.Distill = "auto",
+    net: o.Net = None,
+    recipe: o.Recipe = "fast",
+    epochs: o.Epochs = None,
+    budget: o.Budget = "balanced",
+    input: o.Input = None,
+    label: o.Label = None,
+    split: o.Split = None,
+    test: o.Test = None,
+    size: o.Size = None,
+    on_bad: o.OnBad = "stop",
+    memory: o.Memory = None,
+    cache: o.Cache = None,
+    out: o.Out = Path("secateur-out"),
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Train a net on a subset, with or without a teacher, and test it."""
+    read = o.reading(
+        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
+    )
+    import dataclasses
+
+    from secateur.study.train import train as run
+
+    result = run(
+        data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
+        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+    )  # fmt: skip
+    if json:
+        show.as_json(dataclasses.asdict(result))
+    else:
+        accuracy = f"{result.accuracy:.2%} on the test split, worst class {result.worst_class:.2%}"
+        work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
+        show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(out / "cells" / result.folder)]])

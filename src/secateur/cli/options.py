@@ -1,0 +1,94 @@
+"""The options that commands share, and how their text is read."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.errors import SecateurError
+
+_HELP_DATA = "digits (bundled), a folder of images by class, parquet files or a glob, a saved data set, or a hub name"
+
+Data = Annotated[str, typer.Argument(help=_HELP_DATA)]
+OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="the folder of an earlier run")]
+Out = Annotated[Path, typer.Option(help="folder for everything the command writes")]
+Seed = Annotated[int, typer.Option(help="where every random stream starts")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Threads = Annotated[int | None, typer.Option(help="processor threads for training")]
+Force = Annotated[bool, typer.Option("--force", help="start over: delete what an earlier run wrote to OUT")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON, and no progress")]
+
+Input = Annotated[str | None, typer.Option(help="the input column; guessed where there is no doubt")]
+Label = Annotated[str | None, typer.Option(help="the label column; guessed where there is no doubt")]
+Split = Annotated[str | None, typer.Option(help="the split to prune")]
+Test = Annotated[str | None, typer.Option(help="the split to test on")]
+Size = Annotated[int | None, typer.Option(help="bring images to squares of this side")]
+OnBad = Annotated[str, typer.Option(help="rows that cannot be read: stop, or skip and list them")]
+Memory = Annotated[str | None, typer.Option(help="what decoded rows may take, as 8G; above, they are streamed")]
+Cache = Annotated[Path | None, typer.Option(help="where `datasets` keeps its copy of parquet and hub data")]
+
+Net = Annotated[str | None, typer.Option(help="a net by name, NAME:WIDTH, timm:NAME or package.module:function")]
+Recipe = Annotated[str, typer.Option(help="how it trains: sgd, fast or paper, with changes as fast:lr=0.1,crop=4")]
+RecordRecipe = Annotated[str, typer.Option(help="how the run that is watched trains")]
+RecordEpochs = Annotated[int | None, typer.Option(help="epochs to record; the recipe's own by default")]
+Epochs = Annotated[int | None, typer.Option(help="epochs of full training, which budgets are counted from")]
+Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
+Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4")]
+Method = Annotated[str, typer.Option(help="see `secateur methods`; knobs after a colon, as dual:c_d=4")]
+Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
+MinPerClass = Annotated[int, typer.Option(help="each class keeps at least so many, or all it has")]
+MustKeep = Annotated[Path | None, typer.Option(help="file of ids that stay: text, .npy or .parquet")]
+Exclude = Annotated[Path | None, typer.Option(help="file of ids that go: text, .npy or .parquet")]
+EvalPass = Annotated[bool, typer.Option("--eval-pass", help="record a clean second pass in place of the training pass")]
+
+
+def parse_keep(text: str) -> int | float:
+    """`0.3` and `1.0` are fractions, `500` and `1` are counts.
+
+    >>> parse_keep("0.3"), parse_keep("1.0"), parse_keep("1")
+    (0.3, 1.0, 1)
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise SecateurError(f"keep: expected a fraction such as 0.3 or a count such as 500, got {text!r}") from None
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Bytes; K, M, G and T are powers of 1024.
+
+    >>> parse_memory("2G"), parse_memory("512M"), parse_memory(None)
+    (2147483648, 536870912, None)
+    """
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
+    try:
+        return int(float(number) * 1024 ** " KMGT".index(unit or " "))
+    except ValueError:
+        raise SecateurError(f"memory: expected a size such as 8G or 512M, got {text!r}") from None
+
+
+def reading(**options: Any) -> dict[str, Any]:
+    """The options of `secateur.open_data`, memory as bytes, without those that were not given."""
+    options["memory"] = parse_memory(options["memory"])
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def split_list(text: str) -> list[str]:
+    """Names separated by commas; a comma behind a colon belongs to the name's knobs.
+
+    >>> split_list("dual,el2n:epochs=5,ccs"), split_list("dual:c_d=4,window=8,el2n")
+    (['dual', 'el2n:epochs=5', 'ccs'], ['dual:c_d=4,window=8', 'el2n'])
+    """
+    out: list[str] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        if "=" in part and ":" not in part and out:
+            out[-1] += f",{part}"
+        else:
+            out.append(part)
+    return out

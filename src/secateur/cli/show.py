@@ -1,0 +1,32 @@
+"""Printing results: tables for people, JSON for machines."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; columns after the first are numbers. Wide enough for its content where there is no terminal."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for k, name in enumerate(head):
+        drawn.add_column(name, justify="left" if k == 0 else "right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(drawn)
+
+
+def pairs(rows: Sequence[Sequence[str]]) -> None:
+    """Print short facts, a line each, their names in a column."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")

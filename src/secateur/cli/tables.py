@@ -1,0 +1,117 @@
+"""`secateur compare`, `report`, `methods`, `cite`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli import options as o
+from secateur.cli import show
+from secateur.errors import SecateurError
+
+
+def compare(
+    data: o.Data = "digits",
+    *,
+    methods: Annotated[str, typer.Option(help="methods, separated by commas; random is always among them")] = "dual",
+    keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
+    seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
+    net: o.Net = None,
+    distill: o.Distill = "auto",
+    recipe: o.Recipe = "fast",
+    record_recipe: o.RecordRecipe = "sgd",
+    record_epochs: o.RecordEpochs = None,
+    epochs: o.Epochs = None,
+    budget: o.Budget = "balanced",
+    input: o.Input = None,
+    label: o.Label = None,
+    split: o.Split = None,
+    test: o.Test = None,
+    size: o.Size = None,
+    on_bad: o.OnBad = "stop",
+    memory: o.Memory = None,
+    cache: o.Cache = None,
+    out: o.Out = Path("secateur-out"),
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Methods side by side, beside full training, full training cut short, and random."""
+    read = o.reading(
+        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
+    )
+    keeps = [o.parse_keep(k) for k in o.split_list(keep)]
+    from secateur.study.compare import compare as run
+
+    result = run(
+        data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
+        record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
+        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+    )  # fmt: skip
+    if json:
+        show.as_json({"about": result.about, "rows": [r.as_json() for r in result.rows]})
+    else:
+        _print_comparison(result, out)
+
+
+def _print_comparison(result: Any, out: Path) -> None:
+    """The table as in the report, and what each pruning costs."""
+    about = result.about
+    rows = []
+    for row in result.rows:
+        line = row.as_json()
+        kept = "all" if row.keep is None or row.method.startswith("full") else f"{row.keep:.3g}"
+        spread = "" if row.spread is None else f"{100 * row.spread:.2f}"
+        name = row.method + (" + teacher" if row.teacher else "")
+        name += f" as at {row.keep:.3g}" if row.method == "full, cut short" else ""
+        rows.append(
+            [
+                name,
+                kept,
+                f"{row.mean:.2%}",
+                spread,
+                f"{line['worst_class']:.2%}",
+                str(line["steps"]),
+                f"{line['seconds']:.1f}",
+            ]
+        )
+    title = f"{about['data']['name']}: test accuracy, {about['budget']} budget, recorded with "
+    title += f"{about['record']['recipe']['name']}, trained with {about['recipe']}"
+    show.table(title, ["method", "keep", "accuracy", "+-", "worst class", "steps", "seconds"], rows)
+    print()
+    show.pairs([[bill.name, bill.verdict] for bill in result.bills] + [["report", str(out / "report.html")]])
+
+
+def report(out: o.OutFolder) -> None:
+    """Write OUT/report.html again, with pictures where the data can be found again."""
+    from secateur.report import write_report
+    from secateur.study.out import Out
+    from secateur.study.session import reopen
+
+    try:
+        source = reopen(Out(out))
+    except SecateurError as error:
+        source = None
+        typer.echo(f"no pictures: {error}", err=True)
+    show.pairs([["report", str(write_report(out, source))]])
+
+
+def methods(json: o.AsJson = False) -> None:
+    """List the methods, scores and selectors: what each needs recorded and where it comes from."""
+    from secateur.methods.listing import listing
+
+    rows = listing()
+    if json:
+        show.as_json(rows)
+    else:
+        lines = [[r["name"], r["kind"], ", ".join(r["needs"]) or "-", r["summary"]] for r in rows]
+        show.table("", ["name", "kind", "needs", "what"], lines)
+
+
+def cite(names: Annotated[list[str], typer.Argument(help="methods, or distillation")]) -> None:
+    """Print BibTeX for the methods used."""
+    from secateur.methods import bibtex
+
+    typer.echo("\n".join(filter(None, map(bibtex, names))))

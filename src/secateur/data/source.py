@@ -1,0 +1,209 @@
+"""A data set ready to be recorded: its train split, its test split, its classes, and a fingerprint of it all."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from secateur.data.columns import class_names, class_numbers, class_order
+from secateur.data.found import Form, Found, Labelled, choose_split
+from secateur.data.rows import Rows
+from secateur.data.scan import scan
+from secateur.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: row i is example i. Unreadable rows keep their number and are listed in `bad`."""
+
+    name: str
+    classes: tuple[str, ...]
+    labels: np.ndarray = field(repr=False)  # (examples,) int64, -1 where missing
+    rows: Rows = field(repr=False)
+    values: np.ndarray | None = field(repr=False)  # all decoded rows, or None where they are streamed
+    shape: tuple[int, ...]  # (height, width, channels) or (dims,)
+    bad: Mapping[int, str]
+    usable: np.ndarray = field(repr=False)  # the ids to work with, int64, sorted: readable, and of this part
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def is_image(self) -> bool:
+        """Are the rows images? They are float vectors otherwise."""
+        return len(self.shape) == 3
+
+    def decoded(self, i: int) -> np.ndarray:
+        """Row i: pixels (height, width, channels) uint8 or a vector (dims,) float32."""
+        if self.values is not None:
+            return self.values[i]
+        return self.rows.value(self.rows.raw([i])[0])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: the train split, and the test split, which is read when first asked for."""
+
+    name: str
+    form: Form
+    train: Split
+    train_as_found: Labelled = field(repr=False)
+    root: Path | None
+    _open_test: Callable[[], Split | None] = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the train split's ids, labels and bytes."""
+        return self.train.fingerprint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the class numbers."""
+        return self.train.classes
+
+    @cached_property
+    def test(self) -> Split | None:
+        """The test split, or None where the data has none."""
+        return self._open_test()
+
+
+def open_data(
+    data: Any,
+    *,
+    input: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    test: Any = None,
+    size: int | None = None,
+    on_bad: Literal["stop", "skip"] = "stop",
+    memory: int | None = None,
+    cache: str | Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Source:
+    """Open a data set and read it through once.
+
+    data: `digits`; the path of a folder of images by class, of a parquet file or glob, of a data set saved by
+    `datasets`; a hub name; or, from Python, a `datasets.Dataset`, a map-style torch Dataset, or a pair of arrays
+    (images or vectors, labels). input, label, split, test: the columns and splits, guessed where there is no doubt;
+    from Python, test may be a data set of its own. size: bring images to squares of that side. on_bad: `skip` leaves
+    out rows that cannot be read and lists them. memory: bytes the decoded rows may take, half of the machine's by
+    default; above, they are decoded as they are needed. cache: where `datasets` keeps its Arrow copies.
+
+    Raises DataError, naming the row or column, when the data cannot be read as asked.
+    """
+    if on_bad not in ("stop", "skip"):
+        raise DataError(f"on_bad: expected stop or skip, got {on_bad!r}")
+    if isinstance(data, Source):
+        return data
+    budget = default_memory() if memory is None else memory
+    reading = _Reading(size, on_bad, budget, progress)
+    named_test, other_test = (test, None) if isinstance(test, str) else (None, test)
+    found = _find(data, other_test, input, label, None if cache is None else Path(cache))
+    train_name = choose_split(found.splits, split, ("train",), "split") or _only(found.splits)
+    train = reading.split(found.splits[train_name], "train", None)
+    test_name = choose_split(found.splits, named_test, ("test", "validation"), "test")
+    if test_name == train_name:
+        raise DataError(f"test: {test_name!r} is the split to prune")
+
+    def open_test() -> Split | None:
+        return None if test_name is None else reading.split(found.splits[test_name], "test", train)
+
+    return Source(found.name, found.form, train, found.splits[train_name], found.root, open_test)
+
+
+def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Path | None) -> Found:
+    import datasets
+
+    datasets.disable_progress_bars()  # the jobs have their own
+    if isinstance(data, str) and data == "digits":
+        from secateur.data.digits import digits
+
+        return digits()
+    if isinstance(data, (str, Path)):
+        from secateur.data.disk import find
+
+        return find(str(data), input=input, label=label, cache=cache)
+    from secateur.data.python import from_python
+
+    return from_python(data, test, input=input, label=label)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How rows are read, the same for every split."""
+
+    size: int | None
+    on_bad: str
+    memory: int
+    progress: Progress
+
+    def split(self, labelled: Labelled, name: str, like: Split | None) -> Split:
+        """Read one split through; `like` is the train split, whose classes and shape the test split shares."""
+        if not len(labelled):
+            raise DataError(f"{name}: the split is empty")
+        values, feature = labelled.labels()
+        named = class_names(values, feature, split=name)
+        classes = class_order(named, feature) if like is None else like.classes
+        labels = class_numbers(named, classes, split=name)
+        rows = labelled.rows(self.size)
+        found = scan(
+            rows,
+            name=name,
+            shape=None if like is None else like.shape,
+            memory=self.memory,
+            decode_all=self.on_bad == "skip",
+            progress=lambda done: self.progress(f"reading {name}", done, len(rows)),
+        )
+        bad = found.bad | {int(i): "no label" for i in np.flatnonzero(labels < 0)}
+        self._report_bad(bad, name)
+        _check_classes(np.delete(labels, list(bad)), classes, name, like)
+        digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
+        digest.update(f"{len(labels)} {found.digest}".encode())
+        usable = np.setdiff1d(np.arange(len(labels)), list(bad)).astype(np.int64)
+        return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, digest.hexdigest())
+
+    def _report_bad(self, bad: Mapping[int, str], name: str) -> None:
+        if not bad or self.on_bad == "skip":
+            return
+        listed = "; ".join(f"row {i}: {bad[i]}" for i in sorted(bad)[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise DataError(f"{name} has {len(bad)} rows that cannot be used - {listed}{more}; mend them, or --on-bad skip")
+
+
+def _check_classes(labels: np.ndarray, classes: tuple[str, ...], name: str, like: Split | None) -> None:
+    if not len(labels):
+        raise DataError(f"{name}: no row can be used")
+    if like is not None:
+        return
+    counts = np.bincount(labels, minlength=len(classes))
+    if (counts > 0).sum() < 2:
+        only = classes[int(counts.argmax())]
+        raise DataError(f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart")
+    if (lonely := np.flatnonzero(counts == 1)).size:
+        raise DataError(
+            f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
+            f"add examples, or leave the class out"
+        )
+
+
+def _only(splits: Mapping[str, Any]) -> str:
+    if len(splits) == 1:
+        return next(iter(splits))
+    raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")
+
+
+def default_memory() -> int:
+    """Half of the machine's memory, in bytes; of the container's, where one sets a limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    return total // 2

@@ -1,0 +1,33 @@
+"""The errors users meet. Each message names the argument, what was expected, what came, where, and the way out.
+
+SecateurError(ValueError)      bad input: every error below is one
+├── DataError                  rows that cannot be read: missing labels, broken images, unknown columns
+├── WrongData                  a store that belongs to other data, or an OUT that belongs to another run
+├── StoreError                 files cut off or damaged on disk
+├── NonFiniteError             training left the finite numbers
+└── MissingExtra               an optional package is not installed
+"""
+
+
+class SecateurError(ValueError):
+    """Bad input; the message says what was expected, what came, and what to do."""
+
+
+class DataError(SecateurError):
+    """The data set cannot be read as asked; the message names the row or the column."""
+
+
+class WrongData(SecateurError):
+    """A recording, subset or OUT folder is used with data or options it was not made from."""
+
+
+class StoreError(SecateurError):
+    """A file on disk is missing, cut off or damaged."""
+
+
+class NonFiniteError(SecateurError):
+    """The training loss became nan or infinite; the message says at which epoch and step."""
+
+
+class MissingExtra(SecateurError):
+    """An optional package is needed; the message is the command that installs it."""

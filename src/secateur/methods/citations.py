@@ -1,0 +1,28 @@
+"""BibTeX of the methods: what to cite when you used them."""
+
+import re
+from functools import cache
+from importlib import resources
+
+from secateur.methods.rows import METHODS
+from secateur.registry import unknown
+
+
+@cache
+def _entries() -> dict[str, str]:
+    text = resources.files("secateur.methods").joinpath("citations.bib").read_text(encoding="utf-8")
+    return {m.group(1): m.group(0) for m in re.finditer(r"@\w+\{([^,]+),.*?^\}", text, re.DOTALL | re.MULTILINE)}
+
+
+def bibtex(name: str) -> str:
+    """The BibTeX entries of a method, or of `distillation`; empty for the random baseline.
+
+    >>> bibtex("dual").splitlines()[0]
+    '@inproceedings{dual,'
+    """
+    entries = _entries()
+    if name in METHODS:
+        return "\n".join(entries[key] for key in METHODS[name].cite)
+    if name in entries:
+        return entries[name]
+    raise unknown("cite", name, [*METHODS, "distillation"])

@@ -1,0 +1,165 @@
+"""The report: one HTML file that opens without a network, made from what is on disk in OUT."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.data.source import Source
+from secateur.methods import Use
+from secateur.report import charts
+from secateur.report.gallery import Gallery, galleries
+from secateur.store.files import read_json, replacing
+from secateur.store.recording import Recording
+from secateur.store.scoring import compute
+from secateur.store.tables import Subset
+
+STARVED = 0.5
+"""A class is starved when it keeps less than this share of what the data set as a whole keeps."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What OUT holds, as far as a report needs it; None for what was not made."""
+
+    out: Path
+    run: dict[str, Any]
+    subset: Subset | None
+    recording: Recording | None
+    comparison: dict[str, Any] | None
+    bill: dict[str, Any] | None
+    student: dict[str, Any] | None
+
+    @classmethod
+    def gather(cls, out: Path) -> "Material":
+        """Read it."""
+        run = read_json(out / "run.json")
+        trained = run["stages"].get("train")
+        subset = next(iter([*([out / "subset.parquet"]), *sorted(out.glob("subsets/*/subset.parquet"))]), None)
+        return cls(
+            out,
+            run,
+            Subset.open(subset) if subset is not None and subset.exists() else None,
+            Recording.open(out) if (out / "recording.zarr").exists() else None,
+            read_json(out / "compare.json") if (out / "compare.json").exists() else None,
+            read_json(out / "bill.json") if (out / "bill.json").exists() else None,
+            read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None,
+        )
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names."""
+        return list(self.run["data"]["classes"])
+
+
+def write_report(
+    out: str | Path, source: Source | None = None, *, progress: Callable[[str], None] | None = None
+) -> Path:
+    """Write OUT/report.html and return its path; source: the data, for pictures of examples."""
+    material = Material.gather(Path(out))
+    path = Path(out) / "report.html"
+    with replacing(path) as beside:
+        beside.write_text(render(material, source), encoding="utf-8")
+    if progress is not None:
+        progress(f"report: {path}")
+    return path
+
+
+def render(material: Material, source: Source | None) -> str:
+    """The page as text. Nothing from the data reaches it unescaped."""
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("secateur.report", "."), autoescape=True)
+    subset = material.subset
+    drawings = _drawings(material)
+    return environment.get_template("template.html.j2").render(
+        run=material.run,
+        data=material.run["data"],
+        provenance={} if subset is None else subset.provenance,
+        kept=None if subset is None else len(subset),
+        starved=[] if subset is None else starved(subset, material.classes),
+        galleries=_galleries(material, source),
+        bad={} if source is None else dict(sorted(source.train.bad.items())[:200]),
+        bad_count=0 if source is None else len(source.train.bad),
+        comparison=material.comparison,
+        bill=material.bill,
+        student=material.student,
+        load=material.run["stages"].get("kept", {}).get("asked", {}).get("load"),
+        charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
+        specs=script_json([spec for _, _, spec in drawings]),
+        details=json.dumps(material.run, indent=2, ensure_ascii=False),
+        library=script_text(charts.library()),
+    )
+
+
+def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
+    """Title, explanation and specification of each chart."""
+    out = []
+    if material.comparison is not None:
+        budget = material.comparison["about"]["budget"]
+        text = f"Budget: {budget}. The rule is full training; dashed lines learn from the recorded proxy."
+        out.append(("Accuracy against keep", text, charts.accuracy_against_keep(material.comparison["rows"])))
+    subset = material.subset
+    if subset is not None:
+        table, kept = subset.table, np.asarray(subset.table["kept"])
+        scores = np.asarray(table["score"], dtype=float)
+        if np.isfinite(scores).any():
+            name = str(subset.provenance["score"])
+            text = "Every example by its score; green ones are kept."
+            out.append(("Scores and the cut", text, charts.score_histogram(scores, kept, title=name)))
+        before, after = class_counts(subset, len(material.classes))
+        text = "The share of each class before and after."
+        out.append(("Class balance", text, charts.class_shares(material.classes, before, after)))
+    runs = _per_class_runs(material)
+    if runs:
+        text = "Of the last step, on the test split."
+        out.append(("Accuracy by class", text, charts.class_accuracies(material.classes, runs)))
+    return out
+
+
+def class_counts(subset: Subset, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Examples of each class in the data and in the subset."""
+    labels, kept = np.asarray(subset.table["label"]), np.asarray(subset.table["kept"])
+    return np.bincount(labels[labels >= 0], minlength=classes), np.bincount(labels[kept], minlength=classes)
+
+
+def starved(subset: Subset, classes: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Classes that keep less than half of their even share: name, kept, of."""
+    before, after = class_counts(subset, len(classes))
+    fair = len(subset) / before.sum() * before
+    return [(classes[k], int(after[k]), int(before[k])) for k in np.flatnonzero(after < STARVED * fair).tolist()]
+
+
+def _per_class_runs(material: Material) -> dict[str, Sequence[float]]:
+    """Recall of each class under the student, or under each row of a comparison."""
+    if material.comparison is not None:
+        return {
+            r["method"] + (f" {r['keep']:.3g}" if r["keep"] else "") + (" + teacher" if r["teacher"] else ""): r[
+                "per_class"
+            ]
+            for r in material.comparison["rows"]
+        }
+    return {} if material.student is None else {"student": material.student["per_class"]}
+
+
+def _galleries(material: Material, source: Source | None) -> list[Gallery]:
+    if material.subset is None:
+        return []
+    recording = material.recording
+    confidence = None
+    if recording is not None and "p_target" in recording:
+        confidence = compute(recording, Use("p-mean"))
+    return galleries(material.subset.table, confidence, recording, source, material.classes)
+
+
+def script_json(value: Any) -> str:
+    """JSON that is safe inside a script element: `<` cannot open or close anything."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def script_text(code: str) -> str:
+    """JavaScript that is safe inside a script element."""
+    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")

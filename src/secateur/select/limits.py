@@ -1,0 +1,80 @@
+"""What every selection respects, whatever the method: examples that must stay or go, and a floor for each class."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.errors import SecateurError
+
+Ids = np.ndarray
+Pick = Callable[[Ids, int], Ids]
+"""Chooses so many of the given ids; returns them sorted."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """min_per_class: each class keeps at least so many examples, or all it has. must_keep, exclude: ids."""
+
+    min_per_class: int = 0
+    must_keep: tuple[int, ...] = ()
+    exclude: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.min_per_class < 0:
+            raise SecateurError(f"min_per_class: expected 0 or more, got {self.min_per_class}")
+        if both := sorted(set(self.must_keep) & set(self.exclude)):
+            raise SecateurError(f"must_keep and exclude: both name example {both[0]}")
+
+
+NO_LIMITS = Limits()
+
+
+def constrained(
+    pick: Pick, inside: Pick, candidates: Ids, keep: int, labels: np.ndarray, limits: Limits, reasons: np.ndarray
+) -> Ids:
+    """`keep` of the candidates: the must-keeps, then what `pick` chooses; a class that falls short of its floor gets
+    exactly its floor, chosen by `inside` among its own, and the other classes share the rest.
+
+    Notes the reason of every id that is kept.
+    """
+    if keep > len(candidates):
+        raise SecateurError(f"keep: {keep} asked for, but only {len(candidates)} examples may be kept")
+    must = np.asarray(sorted(limits.must_keep), dtype=np.int64)
+    if len(must) > keep:
+        raise SecateurError(f"must_keep: names {len(must)} examples, more than the {keep} to keep")
+    free = np.setdiff1d(candidates, must)
+    floors = _floors(labels, candidates, must, limits.min_per_class, keep)
+    short: set[int] = set()
+    while True:
+        floored = [_to_floor(c, floors[c], inside, free, must, labels) for c in sorted(short)]
+        rest = free[~np.isin(labels[free], sorted(short))]
+        room = keep - len(must) - sum(map(len, floored))
+        chosen = pick(rest, room)
+        counts = np.bincount(labels[np.concatenate((must, chosen, *floored))], minlength=len(floors))
+        more = set(np.flatnonzero(counts < floors).tolist()) - short
+        if not more:
+            break
+        short |= more
+    reasons[chosen] = "selected"
+    for ids in floored:
+        reasons[ids] = "class floor"
+    reasons[must] = "must keep"
+    return np.sort(np.concatenate((must, chosen, *floored)))
+
+
+def _floors(labels: np.ndarray, candidates: Ids, must: Ids, floor: int, keep: int) -> np.ndarray:
+    """How many each class must keep (classes,): the floor, or all it has, and no fewer than its must-keeps."""
+    have = np.bincount(labels[candidates])
+    forced = np.bincount(labels[must], minlength=len(have))
+    floors = np.maximum(np.minimum(floor, have), np.minimum(forced, have))
+    if floors.sum() > keep:
+        raise SecateurError(
+            f"min_per_class: {floor} in each class makes {floors.sum()} examples, more than the {keep} to keep"
+        )
+    return floors
+
+
+def _to_floor(label: int, floor: int, inside: Pick, free: Ids, must: Ids, labels: np.ndarray) -> Ids:
+    """What fills one class up to its floor."""
+    return inside(free[labels[free] == label], int(floor - (labels[must] == label).sum()))

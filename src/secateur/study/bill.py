@@ -1,0 +1,88 @@
+"""What pruning cost and when it pays: seconds and examples of every stage beside full training."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from secateur.store.files import write_json
+from secateur.study.cell import Result
+from secateur.study.out import Out
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Seconds and examples of what pruning needs once, of one training on what it kept, and of one on everything."""
+
+    name: str
+    once_seconds: float
+    once_examples: int
+    train_seconds: float
+    train_examples: int
+    full_seconds: float
+    full_examples: int
+    measured: bool
+
+    @property
+    def pays_after(self) -> int | None:
+        """After how many trainings on the kept set it is cheaper than as many full trainings; None for never.
+
+        >>> Bill("dual", 100.0, 0, 40.0, 0, 90.0, 0, True).pays_after
+        3
+        >>> Bill("dual", 100.0, 0, 90.0, 0, 90.0, 0, True).pays_after is None
+        True
+        """
+        saved = self.full_seconds - self.train_seconds
+        if saved <= 0:
+            return None
+        return math.floor(self.once_seconds / saved) + 1
+
+    @property
+    def verdict(self) -> str:
+        """The same in a sentence."""
+        how = "measured" if self.measured else "estimated from the speed of the recording run"
+        base = f"{self.once_seconds:.0f} s once, then {self.train_seconds:.0f} s a training instead of "
+        base += f"{self.full_seconds:.0f} s ({how})"
+        if self.pays_after is None:
+            return f"{base}: pruning never pays here; it does not shorten training"
+        if self.pays_after == 1:
+            return f"{base}: pruning pays with the first training"
+        return f"{base}: pruning pays after {self.pays_after} trainings on the kept set, not before"
+
+
+STAGES = ("record", "query", "score", "select", "kept")
+
+
+def stage_costs(out: Out) -> dict[str, dict[str, float]]:
+    """Seconds and examples of each stage done so far."""
+    stages = out.run["stages"]
+    costs = {n: {"seconds": s.get("seconds", 0.0), "examples": s.get("examples", 0)} for n, s in stages.items()}
+    return {n: costs[n] for n in STAGES if n in costs}
+
+
+def make_bill(
+    out: Out, name: str, *, full_steps: int, batch: int, steps: int, student: Result | None, full: Result | None,
+    needs_recording: bool = True,
+) -> Bill:  # fmt: skip
+    """The bill of one pruning; what was not run is estimated from the seconds an example took while recording."""
+    costs = stage_costs(out)
+    once = {n: c for n, c in costs.items() if needs_recording or n not in ("record", "score")}
+    record = costs.get("record", {"seconds": 0.0, "examples": 0})
+    pace = record["seconds"] / record["examples"] if record["examples"] else 0.0
+    train_examples = steps * batch if student is None else student.examples
+    full_examples = full_steps * batch if full is None else full.examples
+    return Bill(
+        name=name,
+        once_seconds=sum(c["seconds"] for c in once.values()),
+        once_examples=int(sum(c["examples"] for c in once.values())),
+        train_seconds=pace * train_examples if student is None else student.seconds,
+        train_examples=train_examples,
+        full_seconds=pace * full_examples if full is None else full.seconds,
+        full_examples=full_examples,
+        measured=student is not None and full is not None,
+    )
+
+
+def write_bills(out: Out, bills: list[Bill]) -> None:
+    """Write bill.json: the stages, and a line for each pruning."""
+    lines: list[dict[str, Any]] = [asdict(b) | {"pays_after": b.pays_after, "verdict": b.verdict} for b in bills]
+    write_json(out / "bill.json", {"stages": stage_costs(out), "bills": lines})

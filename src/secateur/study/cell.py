@@ -1,0 +1,181 @@
+"""One training run with a result: a student on a subset, or on everything. Each is a folder that resumes."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.store.files import read_json, remove, write_json
+from secateur.store.tables import Subset
+from secateur.study.budget import steps_for
+from secateur.study.session import Session
+from secateur.training.distill import Distill, load_teacher
+from secateur.training.distill import parse as parse_distill
+from secateur.training.evaluate import accuracy
+from secateur.training.loop import Position, Watch
+from secateur.training.loop import train as run_loop
+from secateur.training.nets import save_net
+from secateur.training.recipes import Recipe
+from secateur.training.recipes import recipe as find_recipe
+from secateur.training.sampling import Shuffled
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained: everything a result depends on."""
+
+    name: str  # how tables call it
+    net: str
+    recipe: Recipe
+    steps: int
+    seed: int
+    subset: Subset | None = None
+    teacher: Any = None
+    distill: Distill | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one run. Accuracies are of the last step, on the test split, read once."""
+
+    name: str
+    accuracy: float
+    worst_class: float
+    per_class: tuple[float, ...]
+    kept: int
+    of: int
+    steps: int
+    examples: int
+    seconds: float
+    seed: int
+    net: str
+    recipe: str
+    distill: dict[str, float] | None
+    folder: str
+
+    @property
+    def keep(self) -> float:
+        """The fraction trained on."""
+        return self.kept / self.of
+
+
+def plan_run(
+    work: Session,
+    name: str,
+    *,
+    net: str | None,
+    recipe: str | Recipe,
+    epochs: int | None,
+    budget: str,
+    seed: int,
+    subset: Subset | None = None,
+    like: int | None = None,
+    teacher: Any = None,
+    distill: str | Distill | None = None,
+) -> Run:
+    """A run on a subset, or on everything; like: train everything for the steps of a run on so many examples."""
+    examples = len(work.source.train.usable)
+    if subset is not None:
+        subset.check_data(work.source.fingerprint)
+    kept = examples if subset is None else len(subset)
+    chosen = find_recipe(recipe).for_data(examples, work.train.shape)
+    chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
+    chosen = chosen.for_keep(kept / examples)
+    steps = steps_for(budget, chosen, examples=examples, kept=like or kept)
+    heard = None if teacher is None else parse_distill(distill, (like or kept) / examples)
+    return Run(name, work.net_name(net), chosen, steps, seed, subset, teacher, heard)
+
+
+def run_cell(work: Session, run: Run) -> Result:
+    """Train and test, or read the result of having done so; the student is saved beside it."""
+    folder = work.out / "cells" / _digest(work, run)
+    path = folder / "result.json"
+    if not path.exists():
+        _train(work, run, folder)
+    saved = read_json(path)
+    saved["per_class"] = tuple(saved["per_class"])
+    return Result(**saved | {"name": run.name})
+
+
+def _train(work: Session, run: Run, folder: Path) -> None:
+    data, ids = work.train, work.source.train.usable
+    weights = None
+    if run.subset is not None:
+        ids = run.subset.ids
+        weights = None if (run.subset.weights == 1).all() else run.subset.weights
+    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
+    teacher = None
+    if run.distill is not None:
+        sample = data.sample(ids[:2])
+        teacher = load_teacher(run.teacher, device=work.device, rows=sample, classes=data.classes)
+    state = folder / "state.safetensors"
+    with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
+        done = run_loop(
+            net,
+            data,
+            run.recipe,
+            steps=run.steps,
+            sampler=Shuffled(ids, run.seed, weights),
+            seed=run.seed,
+            teacher=teacher,
+            distill=run.distill,
+            save_to=state,
+            watch=Watch(advance, lambda at, loss: _log(work, folder, at, loss)),
+        )
+    save_net(net, folder / "model.safetensors", spec=run.net, shape=data.shape, classes=data.classes)
+    tested = accuracy(net, work.test)
+    result = Result(
+        name=run.name,
+        accuracy=tested.overall,
+        worst_class=tested.worst,
+        per_class=tuple(tested.per_class.tolist()),
+        kept=len(ids),
+        of=len(work.source.train.usable),
+        steps=done.step,
+        examples=done.examples,
+        seconds=done.seconds,
+        seed=run.seed,
+        net=run.net,
+        recipe=run.recipe.name,
+        distill=None if run.distill is None else dataclasses.asdict(run.distill),
+        folder=folder.name,
+    )
+    write_json(folder / "result.json", dataclasses.asdict(result))
+    remove(state)
+
+
+def _log(work: Session, folder: Path, at: Position, loss: float) -> None:
+    work.out.log("epoch", stage=f"cells/{folder.name}", epoch=at.epoch - 1, step=at.step, loss=loss, seconds=at.seconds)
+
+
+def _digest(work: Session, run: Run) -> str:
+    """A name for everything the result depends on."""
+    about = {
+        "data": work.source.fingerprint,
+        "net": run.net,
+        "recipe": dataclasses.asdict(run.recipe),
+        "steps": run.steps,
+        "seed": run.seed,
+        "ids": None if run.subset is None else _hash(run.subset.ids.tobytes() + run.subset.weights.tobytes()),
+        "distill": None if run.distill is None else dataclasses.asdict(run.distill),
+        "teacher": None if run.distill is None else _teacher_hash(run.teacher),
+    }
+    return _hash(json.dumps(about, sort_keys=True).encode())
+
+
+def _teacher_hash(teacher: Any) -> str:
+    """Of a teacher's weights, wherever they are."""
+    if isinstance(teacher, (str, Path)):
+        path = Path(teacher)
+        path = path / "model.safetensors" if path.is_dir() else path
+        return _hash(path.read_bytes()) if path.is_file() else str(path)
+    values = [np.ascontiguousarray(v.detach().float().cpu().numpy()) for v in teacher.state_dict().values()]
+    return _hash(b"".join(v.tobytes() for v in values))
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

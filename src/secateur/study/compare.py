@@ -1,0 +1,211 @@
+"""Methods side by side, each beside the rivals that cost as little."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import SecateurError
+from secateur.methods import Method
+from secateur.methods import method as find_method
+from secateur.registry import resolve_keep
+from secateur.select.limits import NO_LIMITS
+from secateur.store.files import write_json
+from secateur.store.recording import Recording
+from secateur.study.bill import Bill, stage_costs, write_bills
+from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.query import recall_in
+from secateur.study.record import record_in
+from secateur.study.select import choose, slug
+from secateur.study.session import Session, session
+from secateur.training.distill import Distill
+from secateur.training.recipes import Recipe
+
+HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a method, with or without teacher, at one keep; a result a seed."""
+
+    method: str
+    teacher: bool
+    keep: float | None  # None: all of the data, in full
+    results: tuple[Result, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean test accuracy over the seeds."""
+        return fmean(r.accuracy for r in self.results)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the seeds (n - 1); None for a single one."""
+        return stdev(r.accuracy for r in self.results) if len(self.results) > 1 else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as it stands in compare.json."""
+        return {
+            "method": self.method,
+            "teacher": self.teacher,
+            "keep": self.keep,
+            "accuracy": self.mean,
+            "spread": self.spread,
+            "worst_class": fmean(r.worst_class for r in self.results),
+            "per_class": np.mean([r.per_class for r in self.results], axis=0).tolist(),
+            "steps": self.results[0].steps,
+            "examples": self.results[0].examples,
+            "seconds": fmean(r.seconds for r in self.results),
+            "seeds": [r.seed for r in self.results],
+            "accuracies": [r.accuracy for r in self.results],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole table, what it was made with, and the bills."""
+
+    rows: tuple[Row, ...]
+    about: dict[str, Any]
+    bills: tuple[Bill, ...]
+
+
+def compare(
+    data: Any,
+    *,
+    methods: Sequence[str | Method] = ("dual",),
+    keep: Sequence[int | float] = (0.1, 0.3),
+    seeds: int = 1,
+    record_recipe: str | Recipe = "sgd",
+    recipe: str | Recipe = "fast",
+    out: str | Path = "secateur-out",
+    seed: int = 0,
+    net: str | None = None,
+    record_epochs: int | None = None,
+    epochs: int | None = None,
+    distill: str | Distill | None = "auto",
+    budget: str = "balanced",
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    **reading: Any,
+) -> Comparison:
+    """Train on what each method keeps and test; beside them full training, full training cut short, and random.
+
+    One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
+    Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher. Each
+    cell resumes. Without a test split, a seeded, stratified 20 % of train is held out.
+    """
+    chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
+    if seeds < 1:
+        raise SecateurError(f"seeds: expected at least 1, got {seeds}")
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
+    ) as work:
+        counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
+        recording = record_in(work, epochs=record_epochs, net=net, recipe_spec=record_recipe, seed=seed)
+        plan = Plan(work, recording, net, recipe, epochs, budget, distill, tuple(range(seed, seed + seeds)))
+        recall = recall_in(work) if any(m.recall for m in chosen) else None
+        rows = tuple(plan.rows(chosen, keep, counts, recall))
+        table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
+        write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
+        write_bills(work.out, list(table.bills))
+        from secateur.report import write_report
+
+        write_report(work.out.path, work.source, progress=work.progress.say)
+    return table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a comparison, in the order they are trained."""
+
+    work: Session
+    recording: Recording
+    net: str | None
+    recipe: str | Recipe
+    epochs: int | None
+    budget: str
+    distill: str | Distill | None
+    seeds: tuple[int, ...]
+
+    def rows(
+        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], recall: np.ndarray | None
+    ) -> Iterator[Row]:
+        """Train every cell; the rivals on all the data first."""
+        usable = len(self.work.source.train.usable)
+        yield Row("full", False, None, tuple(self._cell("full", s) for s in self.seeds))
+        for count in counts:
+            cut = tuple(self._cell("full, cut short", s, like=count) for s in self.seeds)
+            yield Row("full, cut short", False, count / usable, cut)
+        for method in methods:
+            for k, count in zip(keep, counts, strict=True):
+                subsets = [choose(self.work.out, self.recording, method, k, s, NO_LIMITS, recall) for s in self.seeds]
+                for s, subset in zip(self.seeds, subsets, strict=True):
+                    subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
+                for teacher in (False, True) if self.distill not in (None, "off") else (False,):
+                    name = f"{slug(method)}, keep {k}" + (" + teacher" if teacher else "")
+                    cells = [
+                        self._cell(name, s, subset=subset, teacher=teacher)
+                        for s, subset in zip(self.seeds, subsets, strict=True)
+                    ]
+                    yield Row(slug(method), teacher, count / usable, tuple(cells))
+
+    def _cell(self, name: str, seed: int, *, teacher: bool = False, **what: Any) -> Result:
+        run = plan_run(
+            self.work,
+            name,
+            net=self.net,
+            recipe=self.recipe,
+            epochs=self.epochs,
+            budget=self.budget,
+            seed=seed,
+            teacher=self.work.out / "model.safetensors" if teacher else None,
+            distill=self.distill,
+            **what,
+        )
+        return run_cell(self.work, run)
+
+    def about(self) -> dict[str, Any]:
+        """What the table says of itself."""
+        run = self.work.out.run
+        return {
+            "data": run["data"],
+            "record": run["stages"]["record"]["asked"],
+            "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.name,
+            "budget": self.budget,
+            "distill": asdict(self.distill) if isinstance(self.distill, Distill) else self.distill,
+            "device": str(self.work.device),
+            "test": "held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
+        }
+
+    def bills(self, rows: Sequence[Row]) -> Iterator[Bill]:
+        """What each pruned row cost, all of it measured."""
+        costs = stage_costs(self.work.out)
+        full = rows[0]
+        for row in rows:
+            if row.method in ("full", "full, cut short"):
+                continue
+            once = [c for n, c in costs.items() if self._needs(row, n)]
+            yield Bill(
+                name=f"{row.method}, keep {row.keep:.3g}" + (" + teacher" if row.teacher else ""),
+                once_seconds=math.fsum(c["seconds"] for c in once),
+                once_examples=int(sum(c["examples"] for c in once)),
+                train_seconds=fmean(r.seconds for r in row.results),
+                train_examples=row.results[0].examples,
+                full_seconds=fmean(r.seconds for r in full.results),
+                full_examples=full.results[0].examples,
+                measured=True,
+            )
+
+    @staticmethod
+    def _needs(row: Row, stage: str) -> bool:
+        """Random needs no recording but for its teacher."""
+        if stage == "query":
+            return row.method.startswith("drop")
+        return row.method != "random" or row.teacher

@@ -1,0 +1,121 @@
+"""The OUT folder: what was asked (run.json), what happened (log.jsonl), and that nobody else's work is overwritten."""
+
+import fcntl
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import secateur
+from secateur.errors import WrongData
+from secateur.store.files import append_line, read_json, remove, write_json
+
+OURS = (
+    "run.json", "log.jsonl", "recording.zarr", "scores.parquet", "subset.parquet", "subsets", "kept", "query.json",
+    "model.safetensors", "state", "cells", "compare.json", "report.html", "bill.json",
+)  # fmt: skip
+"""Everything a command may write into OUT."""
+
+
+@dataclass(frozen=True)
+class Out:
+    """One OUT folder."""
+
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What run.json says; empty for a folder that is new."""
+        path = self / "run.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second command out while one is at work."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise WrongData(
+                    f"out: another command is at work in {self.path}; wait for it, or name another"
+                ) from None
+            yield
+
+    def claim(self, data: Mapping[str, Any], *, force: bool) -> None:
+        """Make the folder this data's own; a folder of other data, or of something else, is left alone.
+
+        Raises WrongData unless `force`, which deletes what a former run wrote here and nothing else.
+        """
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock") if self.path.exists() else []
+        run = self.run
+        if force and (run or strangers):
+            for name in OURS:
+                remove(self / name)
+            run = {}
+        elif strangers and not run:
+            raise WrongData(
+                f"out: {self.path} holds something else ({strangers[0]}); name another --out, or use --force"
+            )
+        elif run and run["data"]["fingerprint"] != data["fingerprint"]:
+            raise WrongData(
+                f"out: {self.path} was made from other data ({run['data']['name']}, fingerprint "
+                f"{run['data']['fingerprint']}, not {data['fingerprint']}); name another --out, or --force"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        stages = run.get("stages", {})
+        write_json(
+            self / "run.json", {"versions": versions(), "commit": _commit(), "data": dict(data), "stages": stages}
+        )
+
+    def begin(self, stage: str, asked: Mapping[str, Any]) -> bool:
+        """Note what a stage is asked to do; True if exactly that was done before. Raises WrongData if it differs."""
+        before = self.run["stages"].get(stage)
+        if before is not None and before["asked"] != asked:
+            changed = [k for k in {**asked, **before["asked"]} if asked.get(k) != before["asked"].get(k)]
+            told = "; ".join(f"{k} was {before['asked'].get(k)!r}, now {asked.get(k)!r}" for k in sorted(changed))
+            raise WrongData(
+                f"out: {self.path} holds another {stage} ({told}); name another --out, or --force to start over"
+            )
+        if before is None:
+            self._write_stage(stage, {"asked": dict(asked), "done": False})
+        return bool(before and before["done"])
+
+    def end(self, stage: str, **outcome: Any) -> None:
+        """Note that a stage is done, and what came of it (seconds, examples)."""
+        self._write_stage(stage, self.run["stages"][stage] | outcome | {"done": True})
+
+    def note(self, stage: str, asked: Mapping[str, Any], **outcome: Any) -> None:
+        """Note a stage that may be done again, differently, at any time."""
+        self._write_stage(stage, {"asked": dict(asked), "done": True, **outcome})
+
+    def log(self, event: str, **what: Any) -> None:
+        """Add a line to log.jsonl."""
+        append_line(self / "log.jsonl", {"event": event, **what})
+
+    def _write_stage(self, stage: str, value: dict[str, Any]) -> None:
+        run = self.run
+        run["stages"][stage] = value
+        write_json(self / "run.json", run)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    names = ("torch", "numpy", "scipy", "datasets", "zarr", "pillow")
+    return {"secateur": secateur.__version__, "python": platform.python_version()} | {n: version(n) for n in names}
+
+
+def _commit() -> str | None:
+    """The commit of the project the command is run in, if it is one."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,103 @@
+"""The main job: record, score, select, write what is kept, and report; train a student on it where asked."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from secateur.data.kept import write_kept
+from secateur.methods import Method
+from secateur.methods import method as find_method
+from secateur.registry import resolve_keep
+from secateur.select.limits import Limits
+from secateur.store.recording import Recording
+from secateur.store.tables import Subset
+from secateur.study.bill import make_bill, write_bills
+from secateur.study.budget import full_steps
+from secateur.study.cell import plan_run
+from secateur.study.query import recall_in
+from secateur.study.record import record_in
+from secateur.study.select import read_limits, select_in
+from secateur.study.session import Session, session
+from secateur.study.train import train_in
+from secateur.training.distill import Distill
+from secateur.training.recipes import Recipe
+
+
+def prune(
+    data: Any,
+    *,
+    keep: int | float,
+    method: str | Method = "dual",
+    record_recipe: str | Recipe = "sgd",
+    recipe: str | Recipe = "fast",
+    out: str | Path = "secateur-out",
+    seed: int = 0,
+    net: str | None = None,
+    record_epochs: int | None = None,
+    epochs: int | None = None,
+    train: bool = False,
+    distill: str | Distill | None = "auto",
+    budget: str = "balanced",
+    min_per_class: int = 0,
+    must_keep: Any = None,
+    exclude: Any = None,
+    eval_pass: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    **reading: Any,
+) -> Subset:
+    """Keep the part of a data set worth training on; writes the subset, the kept data, a bill and a report to OUT.
+
+    keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`).
+    record_recipe, record_epochs: of the short run that is watched. train: also train a student on what is kept, with
+    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`).
+    min_per_class, must_keep, exclude: hold whatever the method. Run again, it goes on where it stood; with another
+    keep or method it uses the recording again. reading: how to read the data, see `secateur.open_data`.
+    """
+    chosen = find_method(method)
+    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+        resolve_keep(keep, len(work.source.train.usable))  # before the long part
+        limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
+        recording = record_in(
+            work, epochs=record_epochs, net=net, recipe_spec=record_recipe, seed=seed, eval_pass=eval_pass
+        )
+        subset = _select(work, recording, chosen, keep, seed, limits)
+        run = plan_run(
+            work,
+            f"{chosen.name}, keep {keep}",
+            net=net,
+            recipe=recipe,
+            epochs=epochs,
+            budget=budget,
+            seed=seed,
+            subset=subset,
+            teacher=work.out / "model.safetensors",
+            distill=distill,
+        )
+        student = train_in(work, run, budget) if train else None
+        full = full_steps(run.recipe, len(work.source.train.usable))
+        bill = make_bill(
+            work.out, run.name, full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student, full=None
+        )
+        write_bills(work.out, [bill])
+        work.progress.say(bill.verdict)
+        from secateur.report import write_report
+
+        write_report(work.out.path, work.source, progress=work.progress.say)
+    return subset
+
+
+def _select(
+    work: Session, recording: Recording, method: Method, keep: int | float, seed: int, limits: Limits
+) -> Subset:
+    """Score, select, and write the kept data set."""
+    recall = recall_in(work) if method.recall else None
+    subset = select_in(work.out, recording, method, keep, seed, limits, recall=recall)
+    started = time.perf_counter()
+    load = write_kept(work.source, subset.ids, work.out / "kept")
+    asked = {"rows": len(subset), "load": load}
+    work.out.note("kept", asked, seconds=time.perf_counter() - started)
+    work.progress.say(f"kept {len(subset)} of {len(work.source.train.usable)} examples in {work.out / 'kept'}")
+    return subset

@@ -1,0 +1,141 @@
+"""What every job shares: an OUT folder, a data set, a device, someone to tell."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateur.data.source import Source, open_data
+from secateur.data.tensors import Tensors
+from secateur.errors import SecateurError, WrongData
+from secateur.study.out import Out
+from secateur.study.progress import Progress
+from secateur.training.machine import pick_device
+from secateur.training.nets import Normalised, build, default_net
+from secateur.training.seeding import rng
+
+_SAMPLE = 5000
+"""Examples that the normalisation and the whitening filters are estimated from."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One job at work."""
+
+    out: Out
+    source: Source
+    device: torch.device
+    progress: Progress
+
+    @cached_property
+    def train(self) -> Tensors:
+        """The train split as tensors."""
+        return Tensors(self.source.train, self.device)
+
+    @cached_property
+    def test(self) -> Tensors:
+        """The test split as tensors; an error where there is none."""
+        if self.source.test is None:
+            raise SecateurError("test: the data has no test split; name one with --test")
+        return Tensors(self.source.test, self.device)
+
+    def net_name(self, asked: str | None) -> str:
+        """The net asked for, or the default for this data and device."""
+        return asked or default_net(self.train.shape, self.device)
+
+    @cached_property
+    def _sample(self) -> Tensor:
+        ids = self.source.train.usable
+        return self.train.sample(np.sort(rng(0, "sample").permutation(ids)[:_SAMPLE]))
+
+    @cached_property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and spread a channel (a dimension, for vectors) of a fixed sample of the train split."""
+        rows = self._sample.double()
+        axes = (0, 2, 3) if rows.ndim == 4 else (0,)
+        spread = rows.std(dim=axes).clamp_min(1e-6)  # a constant channel stays constant
+        return rows.mean(dim=axes).float(), spread.float()
+
+    def build_net(self, spec: str, *, seed: int, whiten: bool) -> Normalised:
+        """A fresh net on the device, started from the whitening filters of the data where asked and possible."""
+        mean, spread = self.statistics
+        net = build(spec, shape=self.train.shape, classes=self.train.classes, mean=mean, spread=spread, seed=seed)
+        net = net.to(self.device)
+        start = getattr(net.body, "whiten", None)
+        if whiten and start is not None:
+            start(net.normalise(self._sample))
+        return net
+
+
+@contextmanager
+def session(
+    data: Any,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    held_out: float = 0.0,
+    reading: Mapping[str, Any] | None = None,
+) -> Iterator[Session]:
+    """Open the data, claim OUT and lock it for the time of the job.
+
+    held_out: the part of the train split to hold out where there is no test split.
+    """
+    progress = Progress(quiet=quiet)
+    chosen = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = Out(Path(out))
+    options = dict(reading or {})
+    with progress.stage("reading") as advance:
+        source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
+    if held_out:
+        source = with_test(source, held_out)
+    told = {k: v for k, v in options.items() if v is not None and isinstance(v, (str, int))}
+    about = {
+        "name": source.name,
+        "form": source.form,
+        "fingerprint": source.fingerprint,
+        "examples": len(source.train),
+        "usable": len(source.train.usable),
+        "classes": list(source.classes),
+        "reading": told,
+    }
+    with folder.locked():
+        folder.claim(about, force=force)
+        yield Session(folder, source, chosen, progress)
+
+
+def with_test(source: Source, fraction: float) -> Source:
+    """The source itself if it has a test split; else one that holds out a part of its train split."""
+    from secateur.data.parts import hold_out
+
+    return source if source.test is not None else hold_out(source, fraction, rng(0, "held out"))
+
+
+def reopen(out: Out) -> Source:
+    """The data an OUT folder was made from, by the name in run.json.
+
+    Raises WrongData where the data cannot be found by name or has changed.
+    """
+    about = out.run.get("data")
+    if about is None:
+        raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
+    if about["form"] == "arrays":
+        raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
+    source = open_data(about["name"], **about["reading"])
+    if "-held-out-" in about["fingerprint"]:
+        source = with_test(source, 0.2)
+    if source.fingerprint != about["fingerprint"]:
+        raise WrongData(
+            f"data: {about['name']} has changed since {out.path} was made (fingerprint {source.fingerprint})"
+        )
+    return source

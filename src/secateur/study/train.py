@@ -1,0 +1,62 @@
+"""Training on a subset, with or without a teacher."""
+
+from pathlib import Path
+from typing import Any
+
+from secateur.store.tables import Subset
+from secateur.study.cell import Result, Run, plan_run, run_cell
+from secateur.study.session import Session, session
+from secateur.training.distill import Distill
+from secateur.training.recipes import Recipe
+
+
+def train(
+    data: Any,
+    *,
+    subset: Subset | str | Path | None = None,
+    teacher: Any = None,
+    distill: str | Distill | None = "auto",
+    net: str | None = None,
+    recipe: str | Recipe = "fast",
+    epochs: int | None = None,
+    budget: str = "balanced",
+    seed: int = 0,
+    out: str | Path = "secateur-out",
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    **reading: Any,
+) -> Result:
+    """Train a net on a subset of the data (all of it if none is given) and test it.
+
+    subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
+    teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
+    or `a=0.95,t=4`. epochs: of the full run that the budget is counted from, the recipe's own by default. budget:
+    `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
+    """
+    chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
+    held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out, reading=reading
+    ) as work:
+        run = plan_run(
+            work,
+            "student" if chosen is not None else "full",
+            net=net,
+            recipe=recipe,
+            epochs=epochs,
+            budget=budget,
+            seed=seed,
+            subset=chosen,
+            teacher=teacher,
+            distill=distill,
+        )
+        return train_in(work, run, budget)
+
+
+def train_in(work: Session, run: Run, budget: str) -> Result:
+    """`train` inside a session."""
+    result = run_cell(work, run)
+    work.out.note("train", {"cell": result.folder, "budget": budget}, seconds=result.seconds, examples=result.examples)
+    return result

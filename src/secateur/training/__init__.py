@@ -1,0 +1,1 @@
+"""Training nets: one loop, the recorder that watches it, nets, recipes, augmentation, distillation."""

@@ -1,0 +1,88 @@
+"""Augmentation of a whole batch at once, on the device, from an explicit generator."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateur.errors import SecateurError
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a training image is varied.
+
+    flip: mirror left-right with probability one half; None for colour images only, since grey ones are often writing.
+    crop: shift by up to so many pixels each way, the border filled by reflection, or by black where `black` is set;
+    None for a sixteenth of the side. cutout: side of one square set to zero.
+    """
+
+    flip: bool | None = False
+    crop: int | None = 0
+    black: bool = False
+    cutout: int = 0
+
+    def for_shape(self, shape: tuple[int, ...]) -> "Views":
+        """The views for rows of that shape (channels, height, width), with nothing left open.
+
+        >>> Views(flip=None, crop=None).for_shape((3, 32, 32)), Views(flip=None, crop=None).for_shape((1, 8, 8))
+        (Views(flip=True, crop=2, black=False, cutout=0), Views(flip=False, crop=0, black=False, cutout=0))
+        """
+        if len(shape) != 3:
+            return Views()
+        side = min(shape[1:])
+        flip = shape[0] == 3 if self.flip is None else self.flip
+        crop = side // 16 if self.crop is None else self.crop
+        if crop >= side:
+            raise SecateurError(f"crop: expected fewer pixels than the side of the images, {side}, got {crop}")
+        return dataclasses.replace(self, flip=flip, crop=crop)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """One random view of each image; (batch, channels, height, width) in, the same out.
+
+        >>> x = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2)
+        >>> Views()(x, torch.Generator()) is x
+        True
+        """
+        if images.ndim == 4 and (self.flip or self.crop):
+            images = self._shift(images, generator)
+        if images.ndim == 4 and self.cutout:
+            images = self._cut(images, generator)
+        return images
+
+    def _shift(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip and crop are one gather: each output pixel names the input pixel it comes from."""
+        assert self.crop is not None
+        batch, _, height, width = images.shape
+        device = images.device
+        down, across = torch.randint(-self.crop, self.crop + 1, (2, batch, 1), generator=generator)
+        mirrored = torch.rand(batch, 1, generator=generator) < (0.5 if self.flip else 0.0)
+        rows, columns = down + torch.arange(height), across + torch.arange(width)
+        columns = torch.where(mirrored, columns.flip(1), columns)
+        inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
+        rows, columns = _reflect(rows, height).to(device), _reflect(columns, width).to(device)
+        each = torch.arange(batch, device=device)[:, None, None]
+        pixels = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+        if self.black:
+            pixels = pixels * inside.to(device)[..., None]
+        return pixels.permute(0, 3, 1, 2)
+
+    def _cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        batch, _, height, width = images.shape
+        top = torch.randint(height, (batch, 1), generator=generator) - self.cutout // 2
+        left = torch.randint(width, (batch, 1), generator=generator) - self.cutout // 2
+        rows, columns = torch.arange(height), torch.arange(width)
+        hole = ((rows >= top) & (rows < top + self.cutout))[:, :, None]
+        hole = hole & ((columns >= left) & (columns < left + self.cutout))[:, None, :]
+        return images.masked_fill(hole[:, None].to(images.device), 0)
+
+
+def _within(position: Tensor, size: int) -> Tensor:
+    return (position >= 0) & (position < size)
+
+
+def _reflect(position: Tensor, size: int) -> Tensor:
+    """Fold positions back into [0, size) without repeating the border pixel: -1 -> 1, size -> size - 2."""
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)

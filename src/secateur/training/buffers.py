@@ -1,0 +1,154 @@
+"""What a recorder knows about every example in the epoch under way, on the device of the logits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from secateur.errors import NonFiniteError, SecateurError
+from secateur.fields import FIELDS
+from secateur.store.files import replacing
+from secateur.training.measure import measure
+
+_NEVER = torch.iinfo(torch.int64).max
+
+
+def rank() -> int:
+    """This process's rank, 0 outside torch.distributed."""
+    return dist.get_rank() if _many() else 0
+
+
+def barrier() -> None:
+    """Wait for the other ranks, if there are any."""
+    if _many():
+        dist.barrier()
+
+
+def _many() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class Buffers:
+    """One row a field, all examples wide, and the logits each example last had where a field needs them.
+
+    Nothing here synchronises with the device but `merge`, `check` and what reads rows out, once an epoch.
+    """
+
+    def __init__(self, examples: int, fields: Sequence[str], classes: int, device: torch.device) -> None:
+        self.names = [n for n in fields if FIELDS[n].axes[0] == "epochs" and n != "seen"]
+        self.rows = torch.full((len(self.names), examples), torch.nan, device=device)  # (fields, examples)
+        self.seen = torch.zeros(examples, dtype=torch.bool, device=device)
+        self.labels = torch.full((examples,), -1, device=device)
+        self.times = torch.zeros(examples, dtype=torch.int64, device=device)
+        keeps_logits = any(FIELDS[n].per_class for n in fields)
+        self.logits = torch.full((examples, classes if keeps_logits else 0), torch.nan, device=device)  # last seen
+        self.logits_sum = torch.zeros((examples, classes if "logits_mean" in fields else 0), device=device)
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Forget which examples this epoch has seen; their rows stay, for those that no batch will visit."""
+        device = self.rows.device
+        self.seen.zero_()
+        self.steps = 0
+        self.counts = torch.zeros(3, dtype=torch.int64, device=device)  # rows, rows like probabilities, wrong ids
+        self.first_bad = torch.tensor(_NEVER, device=device)
+
+    def take(self, ids: Tensor, logits: Tensor | None, labels: Tensor | None, loss: Tensor | None) -> None:
+        """Scatter one batch to the rows of its ids; an example this epoch has seen already is left as it is."""
+        inside = (ids >= 0) & (ids < self.seen.numel())
+        at = torch.where(inside, ids, 0)
+        fresh = inside & ~self.seen[at]
+        if logits is not None:
+            assert labels is not None
+            previous = self.logits[at] if self.logits.shape[1] else None
+            measured = measure(logits, labels, self.names, previous=previous, loss=loss)
+            self._keep_logits(at, fresh, logits, labels)
+        else:
+            assert loss is not None
+            measured = {"loss": loss}
+        new = torch.stack([measured[name] for name in self.names])
+        self.rows[:, at] = torch.where(fresh, new, self.rows[:, at])
+        self._count(inside, logits if logits is not None else loss)
+        self.seen[at] |= inside
+        self.steps += 1
+
+    def _keep_logits(self, at: Tensor, fresh: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.labels[at] = torch.where(fresh, labels, self.labels[at])
+        if self.logits.shape[1]:
+            self.logits[at] = torch.where(fresh[:, None], logits, self.logits[at])
+
+    def _count(self, inside: Tensor, values: Tensor | None) -> None:
+        """Keep count, on the device, of what `check` will report."""
+        assert values is not None
+        like = torch.zeros_like(inside)
+        if values.ndim == 2:
+            like = (values >= 0).all(1) & ((values.sum(1) - 1).abs() < 1e-3)
+        self.counts += torch.stack((inside.new_tensor(inside.numel(), dtype=torch.int64), like.sum(), (~inside).sum()))
+        step = torch.where(torch.isfinite(values).all(), _NEVER, self.steps)
+        self.first_bad = torch.minimum(self.first_bad, step)
+
+    def merge(self) -> None:
+        """End the epoch: give every rank the rows of all; an example that several saw is the lowest rank's."""
+        seen = self.seen
+        if _many():
+            owner = torch.where(seen, rank(), dist.get_world_size()).int()
+            dist.all_reduce(owner, dist.ReduceOp.MIN)
+            seen, mine = owner < dist.get_world_size(), owner == rank()
+            for values in (self.rows.T, self.labels, self.logits):
+                _share(values, mine, seen)
+            dist.all_reduce(self.counts)
+            dist.all_reduce(self.first_bad, dist.ReduceOp.MIN)
+            self.seen = seen
+        self.times += seen
+        if self.logits_sum.shape[1]:
+            self.logits_sum += torch.where(seen[:, None], self.logits, 0)
+
+    def check(self, epoch: int) -> None:
+        """Refuse an epoch of impossible values; raises SecateurError or NonFiniteError."""
+        rows, like_probabilities, wrong_ids = self.counts.tolist()
+        if (first := int(self.first_bad)) != _NEVER:
+            raise NonFiniteError(f"logits: expected finite values, got nan or inf at epoch {epoch}, step {first}")
+        if wrong_ids:
+            raise SecateurError(f"ids: expected 0 to {self.seen.numel() - 1}, got {wrong_ids} others in epoch {epoch}")
+        if rows and like_probabilities == rows:
+            raise SecateurError("logits: every row is a probability distribution; pass logits, from before the softmax")
+
+    def epoch_rows(self) -> dict[str, np.ndarray]:
+        """The rows of the epoch, as they are written."""
+        rows = self.rows.cpu().numpy()
+        out = {name: row for name, row in zip(self.names, rows, strict=True) if FIELDS[name].dtype != "bool"}
+        for name, row in zip(self.names, rows, strict=True):
+            if FIELDS[name].dtype == "bool":
+                out[name] = np.where(np.isnan(row), 255, row).astype(np.uint8)
+        return out | {"seen": self.seen.cpu().numpy().astype(np.uint8)}
+
+    def tables(self, fields: Sequence[str]) -> dict[str, np.ndarray]:
+        """The fields without an epoch axis."""
+        tables = {"labels": self.labels, "logits_mean": self.logits_sum / self.times[:, None]}
+        return {name: values.cpu().numpy() for name, values in tables.items() if name in fields}
+
+    def save(self, path: Path) -> None:
+        """Write what the next epoch needs of this one."""
+        tensors = {name: getattr(self, name).contiguous() for name in _CARRIED}
+        with replacing(path) as beside:
+            save_file(tensors, beside)
+
+    def load(self, path: Path) -> None:
+        """Take up what `save` wrote."""
+        for name, values in load_file(path, device=str(self.rows.device)).items():
+            setattr(self, name, values)
+
+
+_CARRIED = ("rows", "labels", "times", "logits", "logits_sum")
+
+
+def _share(values: Tensor, mine: Tensor, seen: Tensor) -> None:
+    """Give every rank the rows (first axis) of their owners, in place; rows nobody saw stay."""
+    wide = mine.view(-1, *(1,) * (values.ndim - 1))
+    merged = torch.where(wide, values, 0).contiguous()
+    dist.all_reduce(merged)
+    values.copy_(torch.where(seen.view(wide.shape), merged, values))

@@ -1,0 +1,59 @@
+"""Where a training run stands at the end of an epoch, as one file without pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.errors import StoreError
+from secateur.store.files import replacing
+
+
+def save(path: Path, net: nn.Module, optimizers: list[Optimizer], what: dict[str, Any]) -> None:
+    """Write the net, the optimisers' state and what else to know (numbers and text)."""
+    tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
+    plain: dict[str, Any] = {}
+    for k, optimizer in enumerate(optimizers):
+        for p, state in optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{k}.{p}.{name}"] = value
+                else:
+                    plain[f"optimizer.{k}.{p}.{name}"] = value
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"secateur": json.dumps({"about": what, "plain": plain}, sort_keys=True)})
+
+
+def about(path: Path) -> dict[str, Any]:
+    """The numbers and text of a checkpoint; raises StoreError for one that cannot be read."""
+    return dict(_metadata(path)["about"])
+
+
+def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any]:
+    """Put the net and the optimisers where they were; returns the numbers and text."""
+    metadata = _metadata(path)
+    tensors = load_file(path)
+    net.load_state_dict({n.removeprefix("net."): v for n, v in tensors.items() if n.startswith("net.")})
+    for k, optimizer in enumerate(optimizers):
+        whole = optimizer.state_dict()
+        prefix = f"optimizer.{k}."
+        states: dict[int, dict[str, Any]] = {}
+        for name, value in {**tensors, **metadata["plain"]}.items():
+            if name.startswith(prefix):
+                p, _, key = name.removeprefix(prefix).partition(".")
+                states.setdefault(int(p), {})[key] = value
+        optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})
+    return dict(metadata["about"])
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads(file.metadata()["secateur"]))
+    except Exception as error:
+        raise StoreError(f"{path}: checkpoint damaged ({error}); delete it to start this stage again") from None

@@ -1,0 +1,94 @@
+"""Learning from a teacher: the loss, its weight, and where teachers come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from secateur.errors import SecateurError
+from secateur.training.nets import load_net
+
+
+@dataclass(frozen=True)
+class Distill:
+    """How much a student listens: loss = (1 - a) * cross-entropy + a * t^2 * KL(teacher || student), temperature t."""
+
+    a: float
+    t: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.a <= 1:
+            raise SecateurError(f"distill: expected a in [0, 1], got {self.a}")
+        if not self.t > 0:
+            raise SecateurError(f"distill: expected t above 0, got {self.t}")
+
+
+def weight_for(keep: float) -> float:
+    """The default weight `a` when a fraction `keep` is trained on: the less is kept, the more the teacher is heard.
+
+    clip(1 - keep / 2, 0.5, 1) is our rule; Ben-Baruch et al. (arXiv:2403.07854) show that the best weight falls with
+    keep and give no formula.
+
+    >>> weight_for(0.1), weight_for(0.5), weight_for(1.0)
+    (0.95, 0.75, 0.5)
+    """
+    return min(1.0, max(0.5, 1 - keep / 2))
+
+
+def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
+    """`auto` (a by keep), `off`, or `a=0.95,t=4` with either part left out.
+
+    >>> parse("a=0.9", keep=0.3), parse("off", keep=0.3)
+    (Distill(a=0.9, t=4.0), None)
+    """
+    if spec is None or spec == "off":
+        return None
+    if isinstance(spec, Distill):
+        return spec
+    values = {"a": weight_for(keep)}
+    for part in [] if spec == "auto" else spec.split(","):
+        name, _, text = part.partition("=")
+        try:
+            if name not in ("a", "t"):
+                raise ValueError
+            values[name] = float(text)
+        except ValueError:
+            raise SecateurError(f"distill: expected auto, off, or a=0.95,t=4, got {spec!r}") from None
+    return Distill(**values)
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """t^2 * KL(softmax(teacher / t) || softmax(student / t)) of each example; logits (batch, classes) in, (batch,) out.
+
+    >>> divergence(torch.tensor([[0., 0.]]), torch.tensor([[0., 0.]]), 4.0)
+    tensor([0.])
+    """
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=1)
+    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
+
+
+def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: int) -> nn.Module:
+    """A frozen teacher in eval mode: an OUT folder or a model file of secateur, or any module that takes raw rows.
+
+    rows: two raw rows of the data, to see that the teacher takes them and knows as many classes.
+    """
+    if isinstance(teacher, (str, Path)):
+        path = Path(teacher)
+        module: nn.Module = load_net(path / "model.safetensors" if path.is_dir() else path, device=device)
+    elif isinstance(teacher, nn.Module):
+        module = teacher.to(device)
+    else:
+        raise SecateurError(f"teacher: expected an OUT folder, a model file or a module, got {type(teacher).__name__}")
+    module = module.eval().requires_grad_(False)
+    try:
+        shape = tuple(module(rows).shape)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise SecateurError(f"teacher: does not take rows of shape {tuple(rows.shape[1:])} ({reason})") from None
+    if shape != (len(rows), classes):
+        raise SecateurError(f"teacher: expected logits for {classes} classes, got shape {shape} for {len(rows)} rows")
+    return module

@@ -1,0 +1,142 @@
+"""The one training loop, read top to bottom: every job that trains a net runs this."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.data.tensors import Tensors
+from secateur.errors import NonFiniteError
+from secateur.training import checkpoint
+from secateur.training.distill import Distill, divergence
+from secateur.training.machine import autocast, keep_freed_memory
+from secateur.training.nets import Normalised
+from secateur.training.optimizers import build, set_rates
+from secateur.training.recipes import Recipe
+from secateur.training.sampling import Sampler, even_batches, tell
+from secateur.training.seeding import generator
+
+
+class Listener(Protocol):
+    """Hears every batch and every end of an epoch: a Recorder, or something like it."""
+
+    def batch(self, ids: Tensor, logits: Tensor, labels: Tensor) -> None: ...
+
+    def end_epoch(self) -> None: ...
+
+
+@dataclass
+class Position:
+    """Where a run stands: what it has done so far, over all the times it was started."""
+
+    epoch: int = 0
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+
+
+class Watch(NamedTuple):
+    """Who is told: after each step (done, of all), and at the end of each epoch (position, mean loss)."""
+
+    step: Callable[[int, int], None] = lambda done, total: None
+    epoch: Callable[[Position, float], None] = lambda position, loss: None
+
+
+SILENT = Watch()
+
+
+def train(
+    net: Normalised,
+    data: Tensors,
+    recipe: Recipe,
+    *,
+    steps: int,
+    sampler: Sampler,
+    seed: int,
+    horizon: int | None = None,
+    teacher: nn.Module | None = None,
+    distill: Distill | None = None,
+    recorder: Listener | None = None,
+    save_to: Path | None = None,
+    watch: Watch = SILENT,
+) -> Position:
+    """Train `net` in place for `steps` steps; the schedule runs over `horizon` steps (default: `steps`).
+
+    save_to: a checkpoint written at the end of every epoch, from which the run goes on if it is there; delete it when
+    the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in which the loss left the
+    finite numbers; what was recorded and saved before stays.
+    """
+    optimizers, at = _start(net, data, recipe, save_to)
+    while at.step < steps:
+        started = time.perf_counter()
+        plan = sampler.plan(at.epoch)
+        batches = even_batches(plan, recipe.batch)[: steps - at.step]
+        views = generator(seed, "views", at.epoch)
+        losses = torch.zeros(len(batches), device=data.device)
+        net.train()
+        for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
+            ids, rows = ids.to(data.device), recipe.views(rows, views)
+            labels = data.labels[ids]
+            with autocast(data.device):
+                logits = net(rows).float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing, reduction="none")
+            if distill is not None and teacher is not None:
+                loss = (1 - distill.a) * loss + distill.a * divergence(logits, _heard(teacher, rows), distill.t)
+            mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
+            set_rates(optimizers, recipe, at.step / (horizon or steps))
+            mean.backward()  # type: ignore[no-untyped-call]
+            _move(optimizers)
+            losses[k] = mean.detach()
+            if recorder is not None:
+                recorder.batch(ids, logits, labels)
+            if sampler.listens:
+                tell(sampler, ids, loss, logits, labels)
+            at.step, at.examples = at.step + 1, at.examples + len(ids)
+            watch.step(at.step, steps)
+        _stop_if_not_finite(losses, at.epoch)
+        if recorder is not None:
+            recorder.end_epoch()
+        at.epoch, at.seconds = at.epoch + 1, at.seconds + time.perf_counter() - started
+        if save_to is not None:
+            checkpoint.save(save_to, net, optimizers, vars(at))
+        watch.epoch(at, float(losses.mean()))
+    return at
+
+
+def _start(net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None) -> tuple[list[Optimizer], Position]:
+    """Bring the net and its optimisers to where the run begins, or stood."""
+    keep_freed_memory()
+    if len(data.shape) == 3:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers = build(net, recipe)
+    if save_to is None or not save_to.exists():
+        return optimizers, Position()
+    return optimizers, Position(**checkpoint.load(save_to, net, optimizers))
+
+
+@torch.no_grad()
+def _heard(teacher: nn.Module, rows: Tensor) -> Tensor:
+    """What the teacher says of the very view the student sees."""
+    with autocast(rows.device):
+        return teacher(rows).float()
+
+
+def _move(optimizers: list[Optimizer]) -> None:
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _stop_if_not_finite(losses: Tensor, epoch: int) -> None:
+    bad = ~torch.isfinite(losses)
+    if bad.any():
+        raise NonFiniteError(
+            f"loss: became {float(losses[bad][0])} at epoch {epoch}, step {int(bad.float().argmax())} of that epoch; "
+            f"what was recorded before is safe - try a lower learning rate (for example --recipe NAME:lr=...)"
+        )

@@ -1,0 +1,98 @@
+"""Small nets: a multi-layer perceptron, the ConvNet-3 of the condensation papers, and the fast 3-group net."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Two hidden layers; flattens images."""
+
+    def __init__(self, inputs: int, classes: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(x.flatten(1)))
+
+
+class ConvNet3(nn.Module):
+    """Three blocks of 3x3 convolution, affine instance norm, ReLU and average pooling."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int) -> None:
+        super().__init__()
+        channels, height, border = shape[0], min(shape[1:]), 3 if shape[1] == 28 else 1
+        blocks: list[nn.Module] = []
+        for depth in range(3):
+            inner = channels if depth == 0 else width
+            blocks += [nn.Conv2d(inner, width, 3, padding=border if depth == 0 else 1)]
+            height += 2 * (border - 1) if depth == 0 else 0
+            blocks += [nn.GroupNorm(width, width), nn.ReLU()]
+            if height > 1:
+                blocks += [nn.AvgPool2d(2)]
+                height //= 2
+        self.blocks = nn.Sequential(*blocks)
+        with torch.no_grad():
+            features = self.blocks(torch.zeros(1, *shape)).numel()
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(x).flatten(1))
+
+
+class ConvGroup(nn.Module):
+    """Two 3x3 convolutions with batch norm; the first halves the image where there is something to halve."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inner, outer, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outer, momentum=0.4, eps=1e-5)
+        self.second = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outer, momentum=0.4, eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if min(x.shape[-2:]) > 1:
+            x = F.max_pool2d(x, 2)
+        x = F.gelu(self.first_norm(x))
+        return F.gelu(self.second_norm(self.second(x)))
+
+
+class ResNet9(nn.Module):
+    """The 3-group net of the CIFAR-10 speed runs: a 2x2 layer, three groups, a linear head on each map's maximum."""
+
+    def __init__(self, channels: int, classes: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, 8 * channels, 2)
+        inner = (8 * channels, *widths[:2])
+        self.groups = nn.Sequential(*(ConvGroup(i, o) for i, o in zip(inner, widths, strict=True)))
+        self.head = nn.Linear(widths[-1], classes, bias=False)
+        self.scale = 1 / math.sqrt(widths[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.groups(F.gelu(self.patches(x)))
+        return self.head(x.amax(dim=(2, 3))) * self.scale
+
+    @torch.no_grad()
+    def whiten(self, images: Tensor, *, smooth: float = 5e-4) -> None:
+        """Fix the 2x2 layer to plus and minus the whitening filters of normalised images, and the rest to match.
+
+        The filters are the eigenvectors of the covariance of 2x2 patches over the root of their eigenvalues. The 3x3
+        filters start as the identity on their first channels, the scales of the norms stay at 1, the head starts with
+        deviation 1: what is left to learn is learned in a few hundred steps. Source: specs of the CIFAR-10 speed runs.
+        """
+        channels = images.shape[1]
+        patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * channels)
+        values, vectors = torch.linalg.eigh(torch.cov(patches.double().T))
+        filters = (vectors / torch.sqrt(values + smooth)).T.flip(0).reshape(-1, channels, 2, 2)
+        self.patches.weight.copy_(torch.cat((filters, -filters)))
+        self.patches.weight.requires_grad_(False)
+        for module in self.groups.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.dirac_(module.weight[: module.in_channels])
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.requires_grad_(False)
+        self.head.weight.div_(self.head.weight.std())

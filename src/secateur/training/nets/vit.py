@@ -1,0 +1,46 @@
+"""A small vision transformer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each beside a shortcut."""
+
+    def __init__(self, dims: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dims), nn.LayerNorm(dims)
+        self.qkv, self.out = nn.Linear(dims, 3 * dims), nn.Linear(dims, dims)
+        self.feed = nn.Sequential(nn.Linear(dims, 4 * dims), nn.GELU(), nn.Linear(4 * dims, dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, dims = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, dims // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, dims of a head)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, dims)
+        x = x + self.out(attended)
+        return x + self.feed(self.norm2(x))
+
+
+class ViT(nn.Module):
+    """Dosovitskiy et al. 2021 in the tiny width: 64 patches and a class token, 192 dims, 3 heads, 12 blocks."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, dims: int = 192, depth: int = 12, heads: int = 3
+    ) -> None:
+        super().__init__()
+        side = max(1, min(shape[1:]) // 8)
+        self.patches = nn.Conv2d(shape[0], dims, side, side)
+        tokens = (shape[1] // side) * (shape[2] // side)
+        self.token = nn.Parameter(torch.zeros(1, 1, dims))
+        self.position = nn.Parameter(torch.randn(1, tokens + 1, dims) * 0.02)
+        self.blocks = nn.Sequential(*(Block(dims, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dims)
+        self.head = nn.Linear(dims, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.token.expand(len(x), -1, -1), x), dim=1) + self.position
+        return self.head(self.norm(self.blocks(x)[:, 0]))

@@ -1,0 +1,177 @@
+"""How a net trains, as frozen records. The recipe that records and the one that trains are chosen apart."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from secateur.errors import SecateurError
+from secateur.registry import unknown
+from secateur.training.augment import Views
+
+PLAIN = Views()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training run but the net, the data and the seed.
+
+    epochs: the length of a run over the full data set, from which budgets are counted. batch: examples a step; smaller
+    data sets take smaller batches (`for_data`). lr, momentum, weight_decay: of the main optimiser, `sgd` with
+    Nesterov momentum, `adamw`, or `muon` for filters and matrices with `sgd` for the rest. schedule: `linear` falls
+    from lr to 0; `triangular` rises until the share `peak` of the run, then falls to 0; `cosine` falls along half a
+    cosine. horizon: the epochs the schedule is laid out over, where a run stops before its end. smoothing: of the
+    labels.
+
+    For `muon`: bias_lr and head_lr of its SGD part, head_momentum; whiten starts nets that can be at the whitening
+    filters of the data, and the first layer's bias stands still after the share first_until of the run.
+    batch_by_keep: pairs (keep, batch) for pruned runs at or below that keep, as some papers do.
+    """
+
+    name: str
+    epochs: int
+    optimizer: Literal["sgd", "adamw", "muon"]
+    lr: float
+    weight_decay: float
+    schedule: Literal["linear", "triangular", "cosine"]
+    batch: int = 500
+    momentum: float = 0.9
+    peak: float = 0.2
+    smoothing: float = 0.0
+    views: Views = PLAIN
+    horizon: int | None = None
+    whiten: bool = False
+    bias_lr: float = 0.0
+    head_lr: float = 0.0
+    head_momentum: float = 0.85
+    first_until: float = 1.0
+    batch_by_keep: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Recipe":
+        """A recipe from what `dataclasses.asdict` made of it, through JSON or not."""
+        batches = tuple((float(keep), int(batch)) for keep, batch in saved["batch_by_keep"])
+        return cls(**saved | {"views": Views(**saved["views"]), "batch_by_keep": batches})
+
+    def lr_factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by at `progress` in [0, 1) of the schedule.
+
+        >>> RECIPES["sgd"].lr_factor(0.2), RECIPES["fast"].lr_factor(0.25), RECIPES["paper"].lr_factor(0.5)
+        (1.0, 0.75, 0.5)
+        """
+        if self.schedule == "triangular":
+            return min(progress / self.peak, (1 - progress) / (1 - self.peak))
+        if self.schedule == "cosine":
+            return 0.5 + 0.5 * math.cos(math.pi * progress)
+        return 1 - progress
+
+    def for_data(self, examples: int, shape: tuple[int, ...]) -> "Recipe":
+        """The recipe for a full data set of so many rows of that shape: at least some 25 steps an epoch.
+
+        A smaller batch takes a learning rate smaller in proportion (`sgd`), or by the root (`adamw`, `muon`).
+
+        >>> [RECIPES["sgd"].for_data(n, (3, 32, 32)).batch for n in (50_000, 12_500, 1_437)]
+        [500, 500, 58]
+        """
+        batch = min(self.batch, max(16, math.ceil(examples / 25)))
+        ratio = batch / self.batch
+        scale = ratio if self.optimizer == "sgd" else ratio**0.5
+        return dataclasses.replace(
+            self,
+            batch=batch,
+            lr=self.lr * scale,
+            bias_lr=self.bias_lr * scale,
+            head_lr=self.head_lr * scale,
+            views=self.views.for_shape(shape),
+        )
+
+    def for_keep(self, keep: float) -> "Recipe":
+        """The recipe for a run on the fraction `keep` of the data."""
+        batches = [batch for limit, batch in sorted(self.batch_by_keep) if keep <= limit + 1e-9]
+        return dataclasses.replace(self, batch=batches[0]) if batches else self
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "sgd",
+            16,
+            "sgd",
+            lr=0.6,
+            weight_decay=5e-4,
+            schedule="triangular",
+            smoothing=0.1,
+            views=Views(flip=None, crop=None),
+        ),
+        Recipe(
+            "fast",
+            16,
+            "muon",
+            lr=0.24,
+            momentum=0.6,
+            weight_decay=1e-3,
+            schedule="linear",
+            smoothing=0.2,
+            views=Views(flip=None, crop=None),
+            whiten=True,
+            bias_lr=0.053,
+            head_lr=0.67,
+            first_until=3 / 8,
+        ),
+        Recipe(
+            "paper",
+            200,
+            "sgd",
+            lr=0.1,
+            weight_decay=5e-4,
+            schedule="cosine",
+            batch=128,
+            views=Views(flip=True, crop=4, black=True),
+            horizon=200,
+            batch_by_keep=((0.2, 64), (0.1, 32)),
+        ),
+    )
+}
+"""`sgd` records: it learns slowly, which tells examples apart. `fast` trains: the most accuracy for few steps.
+`paper` is the fixed-epochs protocol of DUAL and TDDS on CIFAR."""
+
+
+def recipe(spec: "str | Recipe") -> Recipe:
+    """A recipe by name, with changes after a colon: `fast`, `sgd:lr=0.3,crop=4`, `paper:epochs=100`.
+
+    >>> recipe("sgd:lr=0.3,crop=4").views.crop
+    4
+    """
+    if isinstance(spec, Recipe):
+        return spec
+    name, _, changes = spec.partition(":")
+    if name not in RECIPES:
+        raise unknown("recipe", name, list(RECIPES))
+    base = RECIPES[name]
+    values: dict[str, Any] = {}
+    views: dict[str, Any] = {}
+    for change in filter(None, changes.split(",")):
+        key, _, text = change.partition("=")
+        target, owner = (views, base.views) if hasattr(base.views, key) else (values, base)
+        if key == "name" or key == "views" or not hasattr(owner, key):
+            raise unknown(f"recipe {name}", key, [*_numbers(base), *_numbers(base.views)])
+        target[key] = _like(getattr(owner, key), text, f"recipe {name}: {key}")
+    return dataclasses.replace(base, views=dataclasses.replace(base.views, **views), **values)
+
+
+def _numbers(record: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(record) if f.name not in ("name", "views", "batch_by_keep")]
+
+
+def _like(old: Any, text: str, where: str) -> Any:
+    """`text` as a value of the type of `old`."""
+    if isinstance(old, str):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        raise SecateurError(f"{where}: expected a number, got {text!r}") from None
+    if isinstance(old, bool) or where.endswith(" flip"):
+        return bool(number)
+    return int(number) if isinstance(old, int) or old is None else number

@@ -1,0 +1,206 @@
+"""The recorder: writes what an epoch told about each example, at row = id, while any loop trains."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from secateur.errors import SecateurError, StoreError
+from secateur.fields import FIELDS, RECORDED
+from secateur.store.recording import Recording, RecordingWriter
+from secateur.training.buffers import Buffers, barrier, rank
+
+BUFFER_LIMIT = 1 << 28
+"""(examples x classes) up to which the default fields include those that need such a buffer."""
+
+
+class Recorder:
+    """Writes every per-epoch field of a training run from the logits the loop already has.
+
+    Two lines in your own loop, one a batch and one an epoch:
+
+        recorder = sc.Recorder("run/recording.zarr", examples=len(train_set), classes=10)
+        for epoch in range(epochs):
+            for ids, images, labels in loader:      # the data set returns the row number with each row
+                ...
+                recorder.batch(ids, logits, labels)
+            recorder.end_epoch()
+        recording = recorder.close()
+
+    Everything stays on the device of the logits and nothing synchronises until `end_epoch`, which writes one row a
+    field. Under torch.distributed, call it on every rank: the rows of all ranks are merged, and an example that a
+    sampler repeated counts once, as the lowest rank first saw it. With `loss=` alone, regression is recorded.
+
+    path: the .zarr folder to write. examples: rows of the train split. classes: taken from the first logits if not
+    given. fields: what to record (`secateur.fields.RECORDED`); by default everything, leaving out what needs an
+    (examples, classes) buffer where that has more than 2^28 entries. data: the data set or its fingerprint, so that
+    later steps can refuse other data. resume: True goes on after the last recorded epoch, a number after so many
+    epochs, forgetting later ones: pass the epoch of your own checkpoint. All ranks must be able to read `path` then.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        examples: int,
+        classes: int | None = None,
+        fields: Sequence[str] | None = None,
+        data: Any = None,
+        resume: bool | int = False,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        if examples < 1:
+            raise SecateurError(f"examples: expected at least 1, got {examples}")
+        if unknown := sorted(set(fields or ()) - set(RECORDED)):
+            raise SecateurError(f"fields: expected some of {', '.join(RECORDED)}, got {', '.join(unknown)}")
+        self.path, self.examples, self.classes = Path(path), examples, classes
+        self.epochs = 0
+        self._fields = None if fields is None else tuple(n for n in RECORDED if n in fields)
+        self._fingerprint = data if isinstance(data, str) else getattr(data, "fingerprint", None)
+        self._provenance = dict(provenance or {})
+        self._writer: RecordingWriter | None = None
+        self._buffers: Buffers | None = None
+        if resume is not False and self.path.exists():
+            self._reopen(None if resume is True else resume)
+        elif self.path.exists():
+            raise StoreError(f"{self.path}: there is a recording already; pass resume=True, or another path")
+        elif resume not in (False, True, 0):
+            raise StoreError(f"{self.path}: there is no recording to go on with after epoch {resume}")
+
+    def batch(
+        self,
+        ids: ArrayLike | Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        loss: Tensor | None = None,
+    ) -> None:
+        """Record one batch; ids (batch,), logits (batch, classes), labels (batch,), loss (batch,) if not cross-entropy.
+
+        The first sight of an example in an epoch counts. Non-finite logits are reported by `end_epoch`, wrong ids and
+        labels too where they are on an accelerator, since looking would make the device wait.
+        """
+        ids = torch.as_tensor(ids)
+        values = logits if logits is not None else loss
+        if values is None or (logits is not None and labels is None):
+            raise SecateurError("batch: expected logits and labels, or loss alone")
+        self._check_batch(ids, values, logits, labels, loss)
+        buffers = self._allocate(values, logits)
+        device = values.device
+        with torch.no_grad():
+            buffers.take(
+                ids.to(device, torch.int64, non_blocking=True),
+                None if logits is None else logits.detach().float(),
+                None if labels is None else labels.detach().to(device, torch.int64, non_blocking=True),
+                None if loss is None else loss.detach().float(),
+            )
+
+    def end_epoch(self) -> None:
+        """Merge the ranks, check what came and write one row of every field; rank 0 writes.
+
+        Raises SecateurError for wrong ids or probabilities in place of logits and NonFiniteError for nan or inf; the
+        epoch is not written then, earlier ones stay.
+        """
+        buffers = self._buffers
+        if buffers is None:
+            raise SecateurError("end_epoch: no batch was recorded; call batch(ids, logits, labels) in the loop first")
+        buffers.merge()
+        buffers.check(self.epochs)
+        if rank() == 0:
+            writer = self._open_writer()
+            buffers.save(writer.carry / f"{self.epochs + 1:06d}.safetensors")
+            writer.append(buffers.epoch_rows())
+            writer.forget_carry(before=self.epochs)  # a caller's checkpoint may be one epoch behind
+        self.epochs += 1
+        buffers.start_epoch()
+        barrier()
+
+    def flush(self) -> None:
+        """Write the fields without an epoch axis as they stand, so that an unfinished recording can be scored."""
+        if rank() == 0 and self.epochs:
+            assert self._fields is not None
+            self._open_writer().write_tables(self._loaded().tables(self._fields))
+        barrier()
+
+    def close(self) -> Recording:
+        """Write the fields without an epoch axis, mark the recording complete and open it for reading."""
+        self.flush()
+        if rank() == 0 and self.epochs:
+            self._open_writer().finish()
+        barrier()
+        return Recording.open(self.path)
+
+    def _check_batch(
+        self, ids: Tensor, values: Tensor, logits: Tensor | None, labels: Tensor | None, loss: Tensor | None
+    ) -> None:
+        if ids.is_floating_point() or ids.ndim != 1:
+            raise SecateurError(f"ids: expected whole numbers of shape (batch,), got {ids.dtype} {tuple(ids.shape)}")
+        for name, tensor, axes in (("logits", logits, 2), ("labels", labels, 1), ("loss", loss, 1)):
+            if tensor is not None and (tensor.ndim != axes or len(tensor) != len(ids)):
+                shape = "(batch, classes)" if axes == 2 else "(batch,)"
+                raise SecateurError(f"{name}: expected shape {shape} with batch {len(ids)}, got {tuple(tensor.shape)}")
+        if logits is not None and logits.shape[1] != (self.classes or max(logits.shape[1], 2)):
+            raise SecateurError(f"logits: expected {self.classes or 'at least 2'} classes, got {logits.shape[1]}")
+        for name, tensor, end in (("ids", ids, self.examples), ("labels", labels, values.shape[-1])):
+            if tensor is None or (logits is None and name == "labels"):
+                continue
+            if tensor.device.type == "cpu" and len(tensor) and not 0 <= int(tensor.min()) <= int(tensor.max()) < end:
+                raise SecateurError(f"{name}: expected 0 to {end - 1}, got {int(tensor.min())} to {int(tensor.max())}")
+
+    def _allocate(self, values: Tensor, logits: Tensor | None) -> Buffers:
+        """Buffers on the device of the first batch, filled from the last recorded epoch on a resumed run."""
+        if self._buffers is not None:
+            return self._buffers
+        self.classes = self.classes or (None if logits is None else logits.shape[1])
+        if self._fields is None:
+            fits = self.examples * (self.classes or 0) <= BUFFER_LIMIT
+            everything = [n for n in RECORDED if fits or not FIELDS[n].per_class]
+            self._fields = ("loss", "seen") if logits is None else tuple(everything)
+        if logits is None and (needy := [n for n in self._fields if n not in ("loss", "seen")]):
+            raise SecateurError(f"batch: {', '.join(needy)} need logits; pass logits and labels, or fields=['loss']")
+        return self._loaded(values.device)
+
+    def _loaded(self, device: torch.device | None = None) -> Buffers:
+        """The buffers, filled from the last recorded epoch where this process has not recorded one itself."""
+        if self._buffers is None:
+            assert self._fields is not None
+            self._buffers = Buffers(self.examples, self._fields, self.classes or 0, device or torch.device("cpu"))
+            if self.epochs:
+                self._buffers.load(self._new_writer().carry / f"{self.epochs:06d}.safetensors")
+        return self._buffers
+
+    def _reopen(self, epochs: int | None) -> None:
+        """Go on with a recording: rank 0 rewinds it to the newest epoch whose carry-over is on disk."""
+        recording = Recording.open(self.path)
+        self.classes = self.classes or recording.classes
+        self._fields = self._fields or recording.fields
+        writer = self._new_writer()
+        self.epochs = recording.epochs if epochs is None else epochs
+        if self.epochs and not (writer.carry / f"{self.epochs:06d}.safetensors").exists():
+            known = sorted(int(p.stem) for p in writer.carry.glob("*.safetensors"))
+            raise StoreError(f"{self.path}: can go on after epoch {known or 0} only, not after {self.epochs}")
+        barrier()
+        if rank() == 0:
+            writer.reopen(self.epochs)
+            self._writer = writer
+        barrier()
+
+    def _open_writer(self) -> RecordingWriter:
+        if self._writer is None:
+            self._writer = self._new_writer()
+            self._writer.create()
+        return self._writer
+
+    def _new_writer(self) -> RecordingWriter:
+        assert self._fields is not None
+        return RecordingWriter(
+            self.path,
+            examples=self.examples,
+            fields=self._fields,
+            classes=self.classes,
+            fingerprint=self._fingerprint,
+            provenance=self._provenance,
+        )
