@@ -13,7 +13,7 @@ test: $(VENV)/ready-dev
 	$(BIN)/pytest -m "not slow" --doctest-modules --doctest-glob=README.md
 
 slow: $(VENV)/ready-dev
-	$(BIN)/pytest -m slow tests
+	$(BIN)/pytest -m slow -n 2 tests
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
@@ -23,7 +23,7 @@ check: $(VENV)/ready-dev
 	$(BIN)/python docs/generate.py --check
 
 mutate: $(VENV)/ready-dev
-	$(BIN)/python tests/mutate.py
+	$(BIN)/python -m tests.mutate
 
 docs: $(VENV)/ready-docs
 	$(BIN)/python docs/generate.py

@@ -2,11 +2,33 @@
 
 import sys
 from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 import typer
 
 from secateur.cli import jobs, tables
 from secateur.errors import SecateurError
+
+P = ParamSpec("P")
+
+
+def with_manners(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors are one line and exit code 2, an interrupt says how to go on."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except SecateurError as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("\nstopped; run the same command again and it goes on from the last finished epoch\n")
+            raise typer.Exit(130) from None
+
+    return run
+
 
 app = typer.Typer(
     name="secateur",
@@ -28,16 +50,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     tables.cite,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(with_manners(command))
 
 
 def main() -> None:
-    """Run a command; errors are one line and exit code 2, an interrupt says how to go on."""
-    try:
-        app()
-    except SecateurError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; run the same command again and it goes on from the last finished epoch\n")
-        sys.exit(130)
+    """Run a command."""
+    app()

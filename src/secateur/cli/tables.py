@@ -62,10 +62,10 @@ def _print_comparison(result: Any, out: Path) -> None:
     rows = []
     for row in result.rows:
         line = row.as_json()
-        kept = "all" if row.keep is None or row.method.startswith("full") else f"{row.keep:.3g}"
+        kept = "all" if row.keep is None or row.method.startswith("full") else str(row.keep)
         spread = "" if row.spread is None else f"{100 * row.spread:.2f}"
         name = row.method + (" + teacher" if row.teacher else "")
-        name += f" as at {row.keep:.3g}" if row.method == "full, cut short" else ""
+        name += f" as at {row.keep}" if row.method == "full, cut short" else ""
         rows.append(
             [
                 name,

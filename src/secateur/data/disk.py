@@ -87,8 +87,9 @@ def _folder(path: Path, cache: Path | None) -> Tables:
     splits = {}
     for name, root in roots.items():
         try:
+            files = {"train": f"{glob.escape(str(root))}/**"}  # named, lest a class called `train` be taken for a split
             splits[name] = load_dataset(
-                "imagefolder", data_dir=str(root), split="train", drop_labels=False, cache_dir=_text(cache)
+                "imagefolder", data_files=files, split="train", drop_labels=False, cache_dir=_text(cache)
             )
         except Exception as error:
             raise DataError(f"data: {root} could not be read as images by class ({_reason(error)})") from None
@@ -101,7 +102,7 @@ def _hub(name: str, cache: Path | None) -> Tables:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or Path(name).suffix == ".parquet":
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) or Path(name).suffix == ".parquet":
         raise DataError(f"data: no file or folder {name}, no file matches it, and it is no hub name")
     try:
         with contextlib.suppress(OfflineModeIsEnabled):  # then `datasets` looks in its cache

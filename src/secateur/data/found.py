@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from secateur.data.rows import Rows
 from secateur.errors import DataError
@@ -11,6 +11,7 @@ from secateur.errors import DataError
 Form = Literal["digits", "folder", "parquet", "saved", "hub", "arrays"]
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """One split, unread."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from secateur.data.images import decode, encoded_bytes
 from secateur.errors import DataError
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Reads rows of one split by number."""
 

@@ -7,6 +7,8 @@ import numpy as np
 
 KEPT, DROPPED = "#1b7f5c", "#c9ced6"
 _INK = "#24292f"
+_AS_GIVEN = None
+"""Sort as the rows stand: a list of names would end up inside an expression, where some characters break it."""
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
@@ -52,7 +54,7 @@ def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     full = next((r for r in rows if r["keep"] is None), None)
     values = [
         {
-            "keep": r["keep"],
+            "keep": r["fraction"],
             "accuracy": r["accuracy"],
             "low": r["accuracy"] - (r["spread"] or 0.0),
             "high": r["accuracy"] + (r["spread"] or 0.0),
@@ -65,11 +67,14 @@ def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("keep:Q", title="fraction kept", axis=alt.Axis(format="%")),
         color=alt.Color("method:N", title=None),
-        strokeDash=alt.StrokeDash("teacher:N", title=None, sort=["plain", "with teacher"]),
+        detail="teacher:N",
     )
+    dash = alt.StrokeDash("teacher:N", title=None, sort=["plain", "with teacher"])
     y = alt.Y("accuracy:Q", title="test accuracy", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=False))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=alt.Scale(zero=False)), y2="high:Q")
-    line = base.mark_line(point=True).encode(y=y, tooltip=["method:N", "teacher:N", "keep:Q", "accuracy:Q"])
+    line = base.mark_line(point=True).encode(
+        y=y, strokeDash=dash, tooltip=["method:N", "teacher:N", "keep:Q", "accuracy:Q"]
+    )
     chart: Any = band + line
     if full is not None:
         rule = alt.Chart(alt.Data(values=[{"accuracy": full["accuracy"]}])).mark_rule(color=_INK, opacity=0.6)
@@ -106,7 +111,7 @@ def class_accuracies(names: Sequence[str], runs: dict[str, Sequence[float]]) -> 
         alt.Chart(alt.Data(values=rows))
         .mark_point(filled=True, size=70, opacity=0.85)
         .encode(
-            y=alt.Y("class:N", sort=list(names), title=None),
+            y=alt.Y("class:N", sort=_AS_GIVEN, title=None),
             x=alt.X("accuracy:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
             color=alt.Color("run:N", scale=colours, title=None),
             tooltip=["class:N", "run:N", "accuracy:Q"],
@@ -122,7 +127,7 @@ def _bars(rows: list[dict[str, Any]], value: str, names: Sequence[str], colours:
         alt.Chart(alt.Data(values=rows))
         .mark_bar()
         .encode(
-            y=alt.Y("class:N", sort=list(names), title=None),
+            y=alt.Y("class:N", sort=_AS_GIVEN, title=None),
             yOffset=alt.YOffset(f"{part}:N"),
             x=alt.X(f"{value}:Q", title=title, axis=alt.Axis(format="%")),
             color=alt.Color(f"{part}:N", scale=colours, title=None),

@@ -137,7 +137,7 @@ def _per_class_runs(material: Material) -> dict[str, Sequence[float]]:
     """Recall of each class under the student, or under each row of a comparison."""
     if material.comparison is not None:
         return {
-            r["method"] + (f" {r['keep']:.3g}" if r["keep"] else "") + (" + teacher" if r["teacher"] else ""): r[
+            r["method"] + (f" {r['keep']}" if r["keep"] else "") + (" + teacher" if r["teacher"] else ""): r[
                 "per_class"
             ]
             for r in material.comparison["rows"]

@@ -1,6 +1,7 @@
 """Scores that read a whole trajectory: one value an epoch for every example."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,8 @@ from secateur.registry import score, summary
 Each = Float[np.ndarray, "epochs examples"]
 Score = Float[np.ndarray, " examples"]
 
-TILE = 1024
-"""Examples worked on at a time: 90 epochs of them in float64 stay in a core's cache (benchmarks/scores.md)."""
+TILE = 1 << 14
+"""Examples worked on at a time: a window of ten rows of them in float64 stays in a core's cache."""
 
 
 @score(source="arXiv:1812.05159")
@@ -93,16 +94,13 @@ def tdds(kl_step: Each, *, window: int = 10, decay: float = 0.9) -> Score:
     >>> tdds(np.array([[np.nan], [0.2], [0.8], [0.2]]), window=3).round(4)
     array([0.42])
     """
-    epochs = len(kl_step)
-    _check_window(window, epochs, least=3)
+    _check_window(window, len(kl_step), least=3)
     out = np.empty(kl_step.shape[1])
     for tile in _tiles(kl_step):
-        steps = kl_step[1:, tile].astype(float)
-        total = np.zeros(steps.shape[1])
-        for start in range(epochs - window + 1):
-            inside = steps[start : start + window - 1]
-            spread = np.sqrt(((inside - inside.mean(axis=0)) ** 2).sum(axis=0))
-            total = (1 - decay) * total + decay * spread
+        total = np.zeros(len(out[tile]))
+        for _, squares in _sliding(kl_step[1:, tile], window - 1):
+            total *= 1 - decay
+            total += decay * np.sqrt(squares)
         out[tile] = total
     return out
 
@@ -164,20 +162,41 @@ def p_mean(p_target: Each) -> Score:
 
 
 def _mean_over_windows(p: Each, window: int, value: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Score:
-    """Mean over windows of `value(mean, unbiased deviation)`, a cache-sized tile of examples at a time."""
+    """Mean over windows of `value(mean, deviation)`, linear in the unbiased deviation; a cache-sized tile at a time."""
     _check_window(window, len(p), least=2)
-    starts = range(len(p) - window + 1)
     out = np.empty(p.shape[1])
     for tile in _tiles(p):
-        values = p[:, tile].astype(float)
-        total = np.zeros(values.shape[1])
-        for start in starts:
-            inside = values[start : start + window]
-            mean = inside.mean(axis=0)
-            spread = np.sqrt(((inside - mean) ** 2).sum(axis=0) / (window - 1))
-            total += value(mean, spread)
-        out[tile] = total / len(starts)
+        total = np.zeros(len(out[tile]))
+        for mean, squares in _sliding(p[:, tile], window):
+            total += value(mean, np.sqrt(squares))
+        out[tile] = total / ((len(p) - window + 1) * np.sqrt(window - 1))
     return out
+
+
+def _sliding(rows: np.ndarray, window: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mean and sum of squared deviations of each window down the first axis; (rows, examples) in, (examples,) out.
+
+    The first window is worked out plainly, the others from the one before by the row that leaves and the one that
+    comes, so that a long window costs no more than a short one. In float64 the deviation stays within 1e-7 of the
+    plain form (tests/scores), and is exactly 0 where the values are constant. The arrays given are used again.
+    """
+    inside = deque(rows[:window].astype(float))
+    first = np.stack(inside)
+    mean = first.mean(axis=0)
+    squares = ((first - mean) ** 2).sum(axis=0)
+    yield mean, squares
+    for row in rows[window:]:
+        old, new = inside.popleft(), row.astype(float)
+        inside.append(new)
+        off = old - mean
+        np.subtract(new, old, out=old)
+        mean += old / window
+        off += new
+        off -= mean
+        off *= old
+        squares += off
+        np.maximum(squares, 0.0, out=squares)  # rounding may leave -1e-17
+        yield mean, squares
 
 
 def _tiles(array: np.ndarray) -> list[slice]:

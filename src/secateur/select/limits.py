@@ -47,7 +47,7 @@ def constrained(
     floors = _floors(labels, candidates, must, limits.min_per_class, keep)
     short: set[int] = set()
     while True:
-        floored = [_to_floor(c, floors[c], inside, free, must, labels) for c in sorted(short)]
+        floored = [_to_floor(c, int(floors[c]), inside, free, must, labels) for c in sorted(short)]
         rest = free[~np.isin(labels[free], sorted(short))]
         room = keep - len(must) - sum(map(len, floored))
         chosen = pick(rest, room)
@@ -77,4 +77,4 @@ def _floors(labels: np.ndarray, candidates: Ids, must: Ids, floor: int, keep: in
 
 def _to_floor(label: int, floor: int, inside: Pick, free: Ids, must: Ids, labels: np.ndarray) -> Ids:
     """What fills one class up to its floor."""
-    return inside(free[labels[free] == label], int(floor - (labels[must] == label).sum()))
+    return inside(free[labels[free] == label], floor - int((labels[must] == label).sum()))

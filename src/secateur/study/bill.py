@@ -39,6 +39,8 @@ class Bill:
     @property
     def verdict(self) -> str:
         """The same in a sentence."""
+        if not self.full_seconds:
+            return "nothing was trained, so there is no cost to compare with"
         how = "measured" if self.measured else "estimated from the speed of the recording run"
         base = f"{self.once_seconds:.0f} s once, then {self.train_seconds:.0f} s a training instead of "
         base += f"{self.full_seconds:.0f} s ({how})"

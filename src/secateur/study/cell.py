@@ -16,7 +16,6 @@ from secateur.study.session import Session
 from secateur.training.distill import Distill, load_teacher
 from secateur.training.distill import parse as parse_distill
 from secateur.training.evaluate import accuracy
-from secateur.training.loop import Position, Watch
 from secateur.training.loop import train as run_loop
 from secateur.training.nets import save_net
 from secateur.training.recipes import Recipe
@@ -124,7 +123,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             teacher=teacher,
             distill=run.distill,
             save_to=state,
-            watch=Watch(advance, lambda at, loss: _log(work, folder, at, loss)),
+            watch=work.watch(f"cells/{folder.name}", advance),
         )
     save_net(net, folder / "model.safetensors", spec=run.net, shape=data.shape, classes=data.classes)
     tested = accuracy(net, work.test)
@@ -146,10 +145,6 @@ def _train(work: Session, run: Run, folder: Path) -> None:
     )
     write_json(folder / "result.json", dataclasses.asdict(result))
     remove(state)
-
-
-def _log(work: Session, folder: Path, at: Position, loss: float) -> None:
-    work.out.log("epoch", stage=f"cells/{folder.name}", epoch=at.epoch - 1, step=at.step, loss=loss, seconds=at.seconds)
 
 
 def _digest(work: Session, run: Run) -> str:

@@ -15,12 +15,11 @@ from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
 from secateur.select.limits import NO_LIMITS
 from secateur.store.files import write_json
-from secateur.store.recording import Recording
 from secateur.study.bill import Bill, stage_costs, write_bills
 from secateur.study.cell import Result, plan_run, run_cell
 from secateur.study.query import recall_in
-from secateur.study.record import record_in
-from secateur.study.select import choose, slug
+from secateur.study.record import RecordingPlan, record_in
+from secateur.study.select import Pool, choose, slug
 from secateur.study.session import Session, session
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
@@ -34,7 +33,8 @@ class Row:
 
     method: str
     teacher: bool
-    keep: float | None  # None: all of the data, in full
+    keep: int | float | None  # as asked for; None: all of the data, in full
+    fraction: float | None  # the same as a part of the data
     results: tuple[Result, ...]
 
     @property
@@ -53,6 +53,7 @@ class Row:
             "method": self.method,
             "teacher": self.teacher,
             "keep": self.keep,
+            "fraction": self.fraction,
             "accuracy": self.mean,
             "spread": self.spread,
             "worst_class": fmean(r.worst_class for r in self.results),
@@ -108,9 +109,10 @@ def compare(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
     ) as work:
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
-        recording = record_in(work, epochs=record_epochs, net=net, recipe_spec=record_recipe, seed=seed)
-        plan = Plan(work, recording, net, recipe, epochs, budget, distill, tuple(range(seed, seed + seeds)))
-        recall = recall_in(work) if any(m.recall for m in chosen) else None
+        record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
+        recording = record_in(work, record_plan)
+        plan = Plan(work, Pool.of(recording), net, recipe, epochs, budget, distill, tuple(range(seed, seed + seeds)))
+        recall = recall_in(work, record_plan) if any(m.recall for m in chosen) else None
         rows = tuple(plan.rows(chosen, keep, counts, recall))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
@@ -126,7 +128,7 @@ class Plan:
     """The cells of a comparison, in the order they are trained."""
 
     work: Session
-    recording: Recording
+    pool: Pool
     net: str | None
     recipe: str | Recipe
     epochs: int | None
@@ -139,13 +141,13 @@ class Plan:
     ) -> Iterator[Row]:
         """Train every cell; the rivals on all the data first."""
         usable = len(self.work.source.train.usable)
-        yield Row("full", False, None, tuple(self._cell("full", s) for s in self.seeds))
-        for count in counts:
+        yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
+        for k, count in zip(keep, counts, strict=True):
             cut = tuple(self._cell("full, cut short", s, like=count) for s in self.seeds)
-            yield Row("full, cut short", False, count / usable, cut)
+            yield Row("full, cut short", False, k, count / usable, cut)
         for method in methods:
             for k, count in zip(keep, counts, strict=True):
-                subsets = [choose(self.work.out, self.recording, method, k, s, NO_LIMITS, recall) for s in self.seeds]
+                subsets = [choose(self.work.out, self.pool, method, k, s, NO_LIMITS, recall) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
                 for teacher in (False, True) if self.distill not in (None, "off") else (False,):
@@ -154,7 +156,7 @@ class Plan:
                         self._cell(name, s, subset=subset, teacher=teacher)
                         for s, subset in zip(self.seeds, subsets, strict=True)
                     ]
-                    yield Row(slug(method), teacher, count / usable, tuple(cells))
+                    yield Row(slug(method), teacher, k, count / usable, tuple(cells))
 
     def _cell(self, name: str, seed: int, *, teacher: bool = False, **what: Any) -> Result:
         run = plan_run(
@@ -193,7 +195,7 @@ class Plan:
                 continue
             once = [c for n, c in costs.items() if self._needs(row, n)]
             yield Bill(
-                name=f"{row.method}, keep {row.keep:.3g}" + (" + teacher" if row.teacher else ""),
+                name=f"{row.method}, keep {row.keep}" + (" + teacher" if row.teacher else ""),
                 once_seconds=math.fsum(c["seconds"] for c in once),
                 once_examples=int(sum(c["examples"] for c in once)),
                 train_seconds=fmean(r.seconds for r in row.results),

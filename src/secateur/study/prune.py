@@ -1,10 +1,8 @@
 """The main job: record, score, select, write what is kept, and report; train a student on it where asked."""
 
-import time
 from pathlib import Path
 from typing import Any
 
-from secateur.data.kept import write_kept
 from secateur.methods import Method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
@@ -15,8 +13,8 @@ from secateur.study.bill import make_bill, write_bills
 from secateur.study.budget import full_steps
 from secateur.study.cell import plan_run
 from secateur.study.query import recall_in
-from secateur.study.record import record_in
-from secateur.study.select import read_limits, select_in
+from secateur.study.record import RecordingPlan, record_in
+from secateur.study.select import Pool, read_limits, select_in, write_kept_in
 from secateur.study.session import Session, session
 from secateur.study.train import train_in
 from secateur.training.distill import Distill
@@ -60,10 +58,12 @@ def prune(
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         resolve_keep(keep, len(work.source.train.usable))  # before the long part
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
-        recording = record_in(
-            work, epochs=record_epochs, net=net, recipe_spec=record_recipe, seed=seed, eval_pass=eval_pass
+        plan = RecordingPlan.make(
+            work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, eval_pass=eval_pass
         )
-        subset = _select(work, recording, chosen, keep, seed, limits)
+        taught = train and distill not in (None, "off")
+        recording = record_in(work, plan) if chosen.score is not None or taught else None
+        subset = _select(work, plan, recording, chosen, keep, seed, limits)
         run = plan_run(
             work,
             f"{chosen.name}, keep {keep}",
@@ -73,7 +73,7 @@ def prune(
             budget=budget,
             seed=seed,
             subset=subset,
-            teacher=work.out / "model.safetensors",
+            teacher=work.out / "model.safetensors" if taught else None,
             distill=distill,
         )
         student = train_in(work, run, budget) if train else None
@@ -90,14 +90,19 @@ def prune(
 
 
 def _select(
-    work: Session, recording: Recording, method: Method, keep: int | float, seed: int, limits: Limits
+    work: Session,
+    plan: RecordingPlan,
+    recording: Recording | None,
+    method: Method,
+    keep: int | float,
+    seed: int,
+    limits: Limits,
 ) -> Subset:
     """Score, select, and write the kept data set."""
-    recall = recall_in(work) if method.recall else None
-    subset = select_in(work.out, recording, method, keep, seed, limits, recall=recall)
-    started = time.perf_counter()
-    load = write_kept(work.source, subset.ids, work.out / "kept")
-    asked = {"rows": len(subset), "load": load}
-    work.out.note("kept", asked, seconds=time.perf_counter() - started)
-    work.progress.say(f"kept {len(subset)} of {len(work.source.train.usable)} examples in {work.out / 'kept'}")
+    recall = recall_in(work, plan) if method.recall else None
+    train = work.source.train
+    pool = Pool(train.labels, train.fingerprint) if recording is None else Pool.of(recording)
+    subset = select_in(work.out, pool, method, keep, seed, limits, recall=recall)
+    write_kept_in(work.out, work.source, subset)
+    work.progress.say(f"kept {len(subset)} of {len(train.usable)} examples in {work.out / 'kept'}")
     return subset

@@ -5,11 +5,10 @@ import numpy as np
 from secateur.data.parts import stratified
 from secateur.store.files import read_json, remove, write_json
 from secateur.study.budget import full_steps
+from secateur.study.record import RecordingPlan
 from secateur.study.session import Session
 from secateur.training.evaluate import accuracy
-from secateur.training.loop import Watch
 from secateur.training.loop import train as run_loop
-from secateur.training.recipes import Recipe
 from secateur.training.sampling import Shuffled
 from secateur.training.seeding import rng
 
@@ -23,33 +22,31 @@ def validation_ids(work: Session, seed: int) -> np.ndarray:
     return stratified(train.labels, train.usable, VALIDATION, rng(seed, "validation"))
 
 
-def recall_in(work: Session) -> np.ndarray:
-    """Recall (classes,) on the validation part of a net trained, as the recording run was, on the other 90 %.
+def recall_in(work: Session, plan: RecordingPlan) -> np.ndarray:
+    """Recall (classes,) on the validation part of a net trained, as the recording run is, on the other 90 %.
 
     A run of its own, since every example of the recording run was trained on; written to query.json.
     """
-    path = work.out / "query.json"
-    asked = work.out.run["stages"]["record"]["asked"]
+    path, asked = work.out / "query.json", plan.as_json()
     if path.exists() and (known := read_json(path))["asked"] == asked:
         return np.array(known["recall"])
-    chosen = Recipe.restored(asked["recipe"])
-    held = validation_ids(work, asked["seed"])
+    held = validation_ids(work, plan.seed)
     rest = np.setdiff1d(work.source.train.usable, held)
-    net = work.build_net(asked["net"], seed=asked["seed"], whiten=chosen.whiten)
+    net = work.build_net(plan.net, seed=plan.seed, whiten=plan.recipe.whiten)
     state = work.out / "state" / "query.safetensors"
-    with work.progress.stage("second run, for the recall of each class") as advance:
+    with work.progress.stage("a run on 90 % of the data, for the recall of each class") as advance:
         done = run_loop(
             net,
             work.train,
-            chosen,
-            steps=full_steps(chosen, len(rest)),
-            sampler=Shuffled(rest, asked["seed"]),
-            seed=asked["seed"],
+            plan.recipe,
+            steps=full_steps(plan.recipe, len(rest)),
+            sampler=Shuffled(rest, plan.seed),
+            seed=plan.seed,
             save_to=state,
-            watch=Watch(advance),
+            watch=work.watch("query", advance),
         )
     recall = np.nan_to_num(accuracy(net, work.train, held).per_class, nan=1.0)  # no validation example: no known error
-    write_json(path, {"asked": asked, "recall": recall.tolist(), "seconds": done.seconds, "examples": done.examples})
+    write_json(path, {"asked": asked, "recall": recall.tolist()})
     work.out.note("query", {}, seconds=done.seconds, examples=done.examples)
     remove(state)
     return recall

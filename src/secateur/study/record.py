@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,47 @@ from secateur.store.recording import Recording
 from secateur.study.budget import full_steps
 from secateur.study.session import Session, session
 from secateur.training import checkpoint
-from secateur.training.loop import Position, Watch
 from secateur.training.loop import train as run_loop
 from secateur.training.machine import autocast
 from secateur.training.nets import Normalised, save_net
-from secateur.training.recipes import Recipe, recipe
+from secateur.training.recipes import Recipe
+from secateur.training.recipes import recipe as find_recipe
 from secateur.training.recorder import Recorder
 from secateur.training.sampling import Shuffled
+
+
+@dataclass(frozen=True)
+class RecordingPlan:
+    """What is recorded, with nothing left open."""
+
+    net: str
+    recipe: Recipe
+    seed: int
+    fields: tuple[str, ...] | None
+    eval_pass: bool
+
+    @classmethod
+    def make(
+        cls,
+        work: Session,
+        *,
+        epochs: int | None,
+        net: str | None,
+        recipe: str | Recipe,
+        seed: int,
+        fields: Sequence[str] | None = None,
+        eval_pass: bool = False,
+    ) -> "RecordingPlan":
+        """Fill in what depends on the data."""
+        if epochs is not None and epochs < 1:
+            raise SecateurError(f"epochs: expected at least 1, got {epochs}")
+        chosen = find_recipe(recipe).for_data(len(work.source.train.usable), work.train.shape)
+        chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
+        return cls(work.net_name(net), chosen, seed, None if fields is None else tuple(sorted(fields)), eval_pass)
+
+    def as_json(self) -> dict[str, Any]:
+        """As run.json gives it back."""
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
 
 
 def record(
@@ -48,87 +83,63 @@ def record(
     recording. Run again, it goes on where it stood. reading: how to read the data, see `secateur.open_data`.
     """
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
-        return record_in(
-            work, epochs=epochs, net=net, recipe_spec=recipe, seed=seed, fields=fields, eval_pass=eval_pass
+        plan = RecordingPlan.make(
+            work, epochs=epochs, net=net, recipe=recipe, seed=seed, fields=fields, eval_pass=eval_pass
         )
+        return record_in(work, plan)
 
 
-def record_in(
-    work: Session,
-    *,
-    epochs: int | None,
-    net: str | None,
-    recipe_spec: str | Recipe,
-    seed: int,
-    fields: Sequence[str] | None = None,
-    eval_pass: bool = False,
-) -> Recording:
+def record_in(work: Session, plan: RecordingPlan) -> Recording:
     """`record` inside a session."""
-    if epochs is not None and epochs < 1:
-        raise SecateurError(f"epochs: expected at least 1, got {epochs}")
-    usable = work.source.train.usable
-    chosen = recipe(recipe_spec).for_data(len(usable), work.train.shape)
-    chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-    spec = work.net_name(net)
-    asked = {
-        "net": spec,
-        "recipe": dataclasses.asdict(chosen),
-        "seed": seed,
-        "fields": None if fields is None else sorted(fields),
-        "eval_pass": eval_pass,
-    }
-    asked = dict(json.loads(json.dumps(asked)))  # as run.json gives it back
+    asked = plan.as_json()
     if not work.out.begin("record", asked):
-        _run(work, spec, chosen, asked)
+        _run(work, plan, asked)
     remove(work.out / "state" / "record.safetensors")
     return Recording.open(work.out / "recording.zarr")
 
 
-def _run(work: Session, spec: str, chosen: Recipe, asked: dict[str, Any]) -> None:
+def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
     state, store = work.out / "state" / "record.safetensors", work.out / "recording.zarr"
-    net = work.build_net(spec, seed=asked["seed"], whiten=chosen.whiten)
-    recorder = None if store.exists() and Recording.open(store).complete else _recorder(work, asked, state)
-    listener = CleanPass(recorder, net, work.train) if recorder and asked["eval_pass"] else recorder
-    steps = full_steps(chosen, len(work.source.train.usable))
-    with work.progress.stage(f"recording {chosen.epochs} epochs of {spec}") as advance:
+    net = work.build_net(plan.net, seed=plan.seed, whiten=plan.recipe.whiten)
+    recorder = None if store.exists() and Recording.open(store).complete else _recorder(work, plan, asked, state)
+    listener = CleanPass(recorder, net, work.train) if recorder and plan.eval_pass else recorder
+    steps = full_steps(plan.recipe, len(work.source.train.usable))
+    horizon = None if plan.recipe.horizon is None else steps // plan.recipe.epochs * plan.recipe.horizon
+    with work.progress.stage(f"recording {plan.recipe.epochs} epochs of {plan.net}") as advance:
         try:
             done = run_loop(
                 net,
                 work.train,
-                chosen,
+                plan.recipe,
                 steps=steps,
-                horizon=None if chosen.horizon is None else steps // chosen.epochs * chosen.horizon,
-                sampler=Shuffled(work.source.train.usable, asked["seed"]),
-                seed=asked["seed"],
+                horizon=horizon,
+                sampler=Shuffled(work.source.train.usable, plan.seed),
+                seed=plan.seed,
                 recorder=listener,
                 save_to=state,
-                watch=Watch(advance, lambda at, loss: _log(work, at, loss)),
+                watch=work.watch("record", advance),
             )
         except SecateurError:
             if recorder is not None:
                 recorder.flush()
             raise
-    save_net(net, work.out / "model.safetensors", spec=spec, shape=work.train.shape, classes=work.train.classes)
+    save_net(net, work.out / "model.safetensors", spec=plan.net, shape=work.train.shape, classes=work.train.classes)
     if recorder is not None:
         recorder.close()
     work.out.end("record", seconds=done.seconds, examples=done.examples, steps=done.step)
 
 
-def _recorder(work: Session, asked: dict[str, Any], state: Path) -> Recorder:
+def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: Path) -> Recorder:
     """A recorder that stands where the checkpoint stands."""
     return Recorder(
         work.out / "recording.zarr",
         examples=len(work.source.train),
         classes=work.train.classes,
-        fields=asked["fields"],
+        fields=plan.fields,
         data=work.source.fingerprint,
         resume=checkpoint.about(state)["epoch"] if state.exists() else 0,
         provenance=asked,
     )
-
-
-def _log(work: Session, at: Position, loss: float) -> None:
-    work.out.log("epoch", stage="record", epoch=at.epoch - 1, step=at.step, loss=loss, seconds=at.seconds)
 
 
 class CleanPass:

@@ -1,12 +1,16 @@
 """From scores to the examples kept: a method's selector under the user's constraints."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from secateur.data.kept import write_kept
+from secateur.data.source import Source
 from secateur.errors import SecateurError
 from secateur.methods import Method, Setting
 from secateur.methods import method as find_method
@@ -19,6 +23,31 @@ from secateur.study.score import add_scores, setting_of, uses_of
 from secateur.training.seeding import rng
 
 
+@dataclass(frozen=True)
+class Pool:
+    """What is selected from: labels (examples,), -1 for rows that cannot be used; what was recorded, if anything."""
+
+    labels: np.ndarray
+    fingerprint: str | None
+    recording: Recording | None = None
+
+    @classmethod
+    def of(cls, recording: Recording) -> "Pool":
+        """The examples that a recording saw."""
+        return cls(np.asarray(recording["labels"]), recording.fingerprint, recording)
+
+    @cached_property
+    def usable(self) -> Ids:
+        """The ids that may be selected, sorted."""
+        return np.flatnonzero(self.labels >= 0)
+
+    def setting(self, keep: float) -> Setting:
+        """What a method's knobs depend on."""
+        if self.recording is None:
+            return Setting(keep, 0, int(self.labels.max()) + 1)
+        return setting_of(self.recording, keep)
+
+
 def select_from(
     out: str | Path,
     *,
@@ -29,17 +58,22 @@ def select_from(
     must_keep: Any = None,
     exclude: Any = None,
 ) -> Subset:
-    """Choose a subset from OUT's recording; writes subset.parquet and a copy under subsets/METHOD-KEEP-SEED/."""
-    folder = Out(Path(out))
+    """Choose a subset from OUT's recording; writes subset.parquet and a copy under subsets/METHOD-KEEP-SEED/.
+
+    Needs no data set. Methods that need the recall of each class (`drop`) need `secateur.prune`.
+    """
+    folder, chosen = Out(Path(out)), find_method(method)
+    if chosen.recall:
+        raise SecateurError(f"method: {chosen.name} needs a run on part of the data; use prune or compare for it")
     with folder.locked():
         recording = Recording.open(folder.path)
         limits = read_limits(min_per_class, must_keep, exclude, recording.examples)
-        return select_in(folder, recording, find_method(method), keep, seed, limits)
+        return select_in(folder, Pool.of(recording), chosen, keep, seed, limits)
 
 
 def select_in(
     folder: Out,
-    recording: Recording,
+    pool: Pool,
     method: Method,
     keep: int | float,
     seed: int,
@@ -49,12 +83,29 @@ def select_in(
 ) -> Subset:
     """`select_from` inside a session; recall (classes,): for the methods that ask for it."""
     started = time.perf_counter()
-    subset = choose(folder, recording, method, keep, seed, limits, recall)
+    if pool.recording is not None and method.score is not None:
+        fraction = resolve_keep(keep, len(pool.usable)) / len(pool.usable)
+        add_scores(folder, pool.recording, uses_of([method], pool.recording, [fraction]))
+        _note(folder, "score", {"method": method.name}, started)
+    started = time.perf_counter()
+    subset = choose(folder, pool, method, keep, seed, limits, recall)
     subset.save(folder / "subsets" / f"{slug(method)}-{keep}-{seed}" / "subset.parquet")
     subset.save(folder / "subset.parquet")
-    if folder.run:
-        folder.note("select", dict(subset.provenance), seconds=time.perf_counter() - started)
+    _note(folder, "select", subset.provenance, started)
     return subset
+
+
+def write_kept_in(folder: Out, source: Source, subset: Subset) -> None:
+    """Write the kept data set to kept/, and note how to load it."""
+    started = time.perf_counter()
+    load = write_kept(source, subset.ids, folder / "kept")
+    _note(folder, "kept", {"rows": len(subset), "load": load}, started)
+
+
+def _note(folder: Out, stage: str, asked: Mapping[str, Any], started: float) -> None:
+    """A recording of somebody's own loop has no run.json to note it in."""
+    if folder.run:
+        folder.note(stage, asked, seconds=time.perf_counter() - started)
 
 
 def slug(method: Method) -> str:
@@ -64,7 +115,7 @@ def slug(method: Method) -> str:
 
 def choose(
     folder: Out,
-    recording: Recording,
+    pool: Pool,
     method: Method,
     keep: int | float,
     seed: int,
@@ -72,23 +123,19 @@ def choose(
     recall: np.ndarray | None,
 ) -> Subset:
     """Score if needed, select, and say of every example why it is in or out."""
-    labels = np.asarray(recording["labels"])
-    usable = np.flatnonzero(labels >= 0)
+    labels, usable = pool.labels, pool.usable
     count = resolve_keep(keep, len(usable))
-    setting = setting_of(recording, count / len(usable))
-    scores = add_scores(folder, recording, uses_of([method], recording, [setting.keep]))
+    setting = pool.setting(count / len(usable))
+    scores = _scores(folder, pool, method, setting)
     reasons = np.where(labels >= 0, "not selected", "bad").astype(object)
     candidates = _candidates(method, setting, scores, usable, limits, reasons)
     pick = _picker(method, setting, scores, labels, recall, rng(seed, "select"))
-    inside = pick
-    if method.inside is not None:
-        draw = rng(seed, "inside")
-        inside = lambda ids, n: np.sort(draw.permutation(ids)[:n])  # noqa: E731
+    inside = pick if method.inside is None else _drawer(rng(seed, "inside"))
     ids = constrained(pick, inside, candidates, count, labels, limits, reasons)
     use = method.use(setting)
     provenance = {
         "method": method.name,
-        "knobs": {k: v for k, v in method.own.items()},
+        "knobs": dict(method.own),
         "score": None if use is None else use.label,
         "selector": {"name": method.selector, **method.selector_knobs(setting)},
         "keep": keep,
@@ -98,10 +145,21 @@ def choose(
         "min_per_class": limits.min_per_class,
         "must_keep": len(limits.must_keep),
         "exclude": len(limits.exclude),
-        "fingerprint": recording.fingerprint,
+        "fingerprint": pool.fingerprint,
     }
     values = np.full(len(labels), np.nan) if use is None else scores[use.label]
     return Subset.build(labels=labels, scores=values, ids=ids, reasons=reasons, provenance=provenance)
+
+
+def _scores(folder: Out, pool: Pool, method: Method, setting: Setting) -> Scores:
+    if pool.recording is None or method.score is None:
+        return Scores(pool.labels, {}, {})
+    return add_scores(folder, pool.recording, uses_of([method], pool.recording, [setting.keep]))
+
+
+def _drawer(draw: np.random.Generator) -> Pick:
+    """Chooses at random."""
+    return lambda ids, count: np.sort(draw.permutation(ids)[:count])
 
 
 def _candidates(

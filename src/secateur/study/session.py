@@ -1,6 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.study.out import Out
 from secateur.study.progress import Progress
+from secateur.training.loop import Position, Watch
 from secateur.training.machine import pick_device
 from secateur.training.nets import Normalised, build, default_net
 from secateur.training.seeding import rng
@@ -61,6 +62,17 @@ class Session:
         axes = (0, 2, 3) if rows.ndim == 4 else (0,)
         spread = rows.std(dim=axes).clamp_min(1e-6)  # a constant channel stays constant
         return rows.mean(dim=axes).float(), spread.float()
+
+    def watch(self, stage: str, advance: Callable[[int, int], None]) -> Watch:
+        """Show the progress of a training run, and log where each of its epochs begins and ends."""
+
+        def begin(epoch: int) -> None:
+            self.out.log("begin", stage=stage, epoch=epoch)
+
+        def end(at: Position, loss: float) -> None:
+            self.out.log("epoch", stage=stage, epoch=at.epoch - 1, step=at.step, loss=loss, seconds=at.seconds)
+
+        return Watch(begin, advance, end)
 
     def build_net(self, spec: str, *, seed: int, whiten: bool) -> Normalised:
         """A fresh net on the device, started from the whitening filters of the data where asked and possible."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from secateur.training.sampling import Sampler, even_batches, tell
 from secateur.training.seeding import generator
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Hears every batch and every end of an epoch: a Recorder, or something like it."""
 
@@ -42,8 +43,9 @@ class Position:
 
 
 class Watch(NamedTuple):
-    """Who is told: after each step (done, of all), and at the end of each epoch (position, mean loss)."""
+    """Who is told: before each epoch (number), after each step (done, of all), after each epoch (position, loss)."""
 
+    begin: Callable[[int], None] = lambda epoch: None
     step: Callable[[int, int], None] = lambda done, total: None
     epoch: Callable[[Position, float], None] = lambda position, loss: None
 
@@ -75,6 +77,7 @@ def train(
     optimizers, at = _start(net, data, recipe, save_to)
     while at.step < steps:
         started = time.perf_counter()
+        watch.begin(at.epoch)
         plan = sampler.plan(at.epoch)
         batches = even_batches(plan, recipe.batch)[: steps - at.step]
         views = generator(seed, "views", at.epoch)

@@ -1,7 +1,7 @@
 """What each epoch visits, and in which batches."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ class Plan(NamedTuple):
     weights: np.ndarray | None
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Chooses what each epoch visits and, if it listens, hears how each batch went."""
 

@@ -1,0 +1,201 @@
+"""The command line: parse, call, print; frozen, so that an option changes only on purpose."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from secateur.cli import app
+from secateur.cli.options import parse_keep, parse_memory, reading
+from secateur.errors import SecateurError
+
+METHODS = ("el2n", "forgetting", "aum", "entropy", "dyn-unc", "tdds", "dual", "ccs", "drop", "reid")
+FAST = ["--threads", "1"]
+COMMON = "--device --force --json --out --seed --threads"
+READING = "--cache --input --label --memory --on-bad --size --split --test"
+TRAINING = "--budget --distill --epochs --net --recipe"
+RECORDING = "--record-epochs --record-recipe"
+LIMITS = "--exclude --min-per-class --must-keep"
+OPTIONS = {
+    "prune": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --eval-pass --keep --method --train",
+    "record": f"{COMMON} {READING} --epochs --eval-pass --fields --net --recipe",
+    "score": "--json --keep --method",
+    "select": f"{LIMITS} --json --keep --method --seed",
+    "train": f"{COMMON} {READING} {TRAINING} --subset --teacher",
+    "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} --keep --methods --seeds",
+    "report": "",
+    "methods": "--json",
+    "cite": "",
+}
+
+
+LOADED = "print([m for m in ('torch', 'datasets', 'numpy', 'zarr') if m in sys.modules])"
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == code, (done.output, done.exception)
+    return done
+
+
+def shell(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "secateur", *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+def test_the_options_are_those_that_were_agreed():
+    import typer
+
+    commands = typer.main.get_command(app).commands
+    assert set(commands) == set(OPTIONS)
+    for name, command in commands.items():
+        found = {o for p in command.params for o in p.opts if o.startswith("--")}
+        assert found == set(OPTIONS[name].split()), name
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_command_and_option_says_what_it_is(command):
+    import typer
+
+    parsed = typer.main.get_command(app).commands[command]
+    assert parsed.help
+    for parameter in parsed.params:
+        assert getattr(parameter, "help", None) or parameter.param_type_name == "argument", parameter.name
+
+
+def test_help_loads_nothing_heavy():
+    """What keeps `secateur --help` under half a second."""
+    script = f"import sys; from secateur.cli import app; {LOADED}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    script = f"import sys, secateur; {LOADED}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_every_public_name_resolves():
+    import secateur
+
+    for name in secateur.__all__:
+        assert getattr(secateur, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'prun'"):
+        _ = secateur.prun
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.3", 0.3), ("1.0", 1.0), ("1", 1), ("500", 500), ("-2", -2)])
+def test_a_point_makes_a_fraction(text, value):
+    assert parse_keep(text) == value
+    assert type(parse_keep(text)) is type(value)
+
+
+def test_sizes_are_read_or_refused():
+    assert parse_memory("1.5k") == 1536
+    with pytest.raises(SecateurError, match="memory: expected a size such as 8G or 512M, got 'lots'"):
+        parse_memory("lots")
+    assert reading(memory="1M", size=None, test="t") == {"memory": 2**20, "test": "t"}
+
+
+def test_scoring_and_selecting_print_for_people_and_machines(pruned, tmp_path):
+    out = shutil.copytree(pruned, tmp_path / "out")
+    assert "forgetting" in run("score", out, "--method", "forgetting,el2n").stdout
+    told = json.loads(run("select", out, "--method", "el2n", "--keep", "20", "--json").stdout)
+    assert told["subset"]["kept"] == 20
+    assert "kept  20 of 512" in run("select", out, "--keep", "20").stdout
+
+
+def test_the_report_can_be_written_again(pruned, tmp_path):
+    out = shutil.copytree(pruned, tmp_path / "out")
+    (out / "report.html").unlink()
+    done = run("report", out)
+    assert "no pictures: data: " in done.stderr  # arrays cannot be found again by name
+    assert (out / "report.html").stat().st_size > 500_000
+
+
+def test_methods_are_listed_for_machines():
+    rows = json.loads(run("methods", "--json").stdout)
+    assert {"name", "kind", "needs", "source", "summary"} <= set(rows[0])
+    names = {r["name"] for r in rows if r["kind"] == "method"}
+    assert names == {"random", *METHODS}
+    assert "beta" in run("methods").stdout
+
+
+def test_what_was_used_can_be_cited():
+    text = run("cite", "dual", "random", "distillation").stdout
+    assert text.count("@inproceedings") == 2
+    assert "arXiv:2502.06905" in text
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_its_citation(name):
+    assert run("cite", name).stdout.startswith("@")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["prune", "digits", "--keep", "0"], "error: keep: expected a count from 1 to 1437"),
+            (
+                ["prune", "digits", "--keep", "half"],
+                "error: keep: expected a fraction such as 0.3 or a count such as 500",
+            ),
+            (["prune", "digits", "--keep", "0.3", "--method", "duall"], "did you mean dual"),
+            (["prune", "./nowhere", "--keep", "0.3"], "error: data: no file or folder ./nowhere"),
+            (["score", "./nowhere"], "error: "),
+            (["cite", "nobody"], "error: cite: expected one of"),
+        ],
+    )
+    def test_errors_are_one_line_and_exit_code_two(self, arguments, message, tmp_path):
+        done = shell(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert message in done.stderr
+        errors = [line for line in done.stderr.splitlines() if not line.startswith("reading")]
+        assert len(errors) == 1
+        assert "Traceback" not in done.stderr
+
+    def test_a_missing_option_is_exit_code_two(self):
+        assert run("prune", "digits", code=2)
+
+
+@pytest.mark.slow
+def test_a_whole_pruning_from_the_shell(tmp_path):
+    """What a new user types, on the bundled data, with nothing but the defaults."""
+    done = shell("prune", "digits", "--keep", "0.3", "--train", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    told = json.loads(done.stdout)
+    assert told["subset"]["kept"] == 431
+    assert told["student"]["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_the_next_command_does(tmp_path):
+    import os
+    import signal
+    import time
+
+    arguments = ["prune", "digits", "--keep", "0.3", "--record-epochs", "8", *FAST]
+    log = tmp_path / "secateur-out" / "log.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "secateur", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not (log.exists() and log.read_text().count("begin") >= 3):
+        time.sleep(0.05)
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in errors
+    done = shell(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    begun = [e["epoch"] for e in events if e["event"] == "begin"]
+    assert sorted(set(begun)) == list(range(8))
+    assert len(begun) <= 9  # at most one epoch twice

@@ -1,0 +1,92 @@
+"""Under torch.distributed, two ranks record what one does, and what a sampler repeats counts once."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import secateur as sc
+from secateur.fields import RECORDED
+
+pytestmark = pytest.mark.slow
+
+N, CLASSES, EPOCHS = 101, 5, 3  # an odd number: DistributedSampler repeats one example an epoch
+
+LOOP = """
+    import os, sys
+    import torch
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+    from torch.utils.data import DataLoader, Dataset, DistributedSampler
+    import secateur as sc
+
+    path, frozen, noisy = sys.argv[1], sys.argv[2] == "frozen", sys.argv[2] == "noisy"
+    N, CLASSES, EPOCHS = {numbers}
+
+    class Rows(Dataset):
+        x = torch.randn(N, 8, generator=torch.Generator().manual_seed(0))
+        y = torch.arange(N) % CLASSES
+        def __len__(self): return N
+        def __getitem__(self, i): return i, self.x[i], self.y[i]
+
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        net = torch.nn.Linear(8, CLASSES)
+    model = DistributedDataParallel(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0 if frozen or noisy else 0.5)
+    sampler = DistributedSampler(Rows(), shuffle=True, seed=1)
+    loader = DataLoader(Rows(), batch_size=8, sampler=sampler)
+    recorder = sc.Recorder(path, examples=N, classes=CLASSES)
+    for epoch in range(EPOCHS):
+        sampler.set_epoch(epoch)
+        for ids, x, y in loader:
+            logits = model(x)
+            if noisy:  # augmentation that differs from rank to rank
+                logits = logits + 10 * rank
+            torch.nn.functional.cross_entropy(logits, y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.batch(ids, logits, y)
+        recorder.end_epoch()
+    recorder.close()
+    dist.destroy_process_group()
+"""
+
+
+def run(path, ranks, how):
+    script = path.parent / "loop.py"
+    script.write_text(textwrap.dedent(LOOP).format(numbers=(N, CLASSES, EPOCHS)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", "0"]
+    command = [*launch, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(path), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return sc.Recording.open(path)
+
+
+def test_one_rank_and_two_with_frozen_weights_record_the_same_rows(tmp_path):
+    one, two = run(tmp_path / "one.zarr", 1, "frozen"), run(tmp_path / "two.zarr", 2, "frozen")
+    for field in RECORDED:
+        a, b = np.asarray(one[field], dtype=float), np.asarray(two[field], dtype=float)
+        np.testing.assert_allclose(a, b, atol=1e-5, err_msg=field)
+
+
+def test_in_training_two_ranks_cover_every_example_once_an_epoch(tmp_path):
+    recording = run(tmp_path / "two.zarr", 2, "training")
+    assert recording.epochs == EPOCHS
+    assert np.asarray(recording["seen"]).all()
+    np.testing.assert_array_equal(recording["labels"], np.arange(N) % CLASSES)
+    loss = np.asarray(recording["loss"])
+    assert loss[-1].mean() < loss[0].mean()
+
+
+def test_an_example_that_both_ranks_saw_is_the_lower_ranks(tmp_path):
+    """The repeated example has two versions: nobody mixes or adds them."""
+    clean, noisy = run(tmp_path / "clean.zarr", 2, "frozen"), run(tmp_path / "noisy.zarr", 2, "noisy")
+    shift = np.asarray(noisy["z_target"])[0] - np.asarray(clean["z_target"])[0]
+    assert set(shift.round(3)) == {0.0, 10.0}
+    assert (shift < 5).sum() == 51  # rank 0 has 51 of 102 draws, the repeated one among them

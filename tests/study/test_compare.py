@@ -1,0 +1,94 @@
+"""The comparison is honest: the rivals are there, the budget is the same, the seeds are counted."""
+
+import numpy as np
+import pytest
+
+import secateur as sc
+from secateur.errors import SecateurError
+from secateur.store.files import read_json
+from secateur.study.budget import steps_for
+from secateur.training.recipes import RECIPES
+from tests.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def compared(few_digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("compared") / "out"
+    train, test = few_digits
+    return out, sc.compare(train, test=test, methods=["el2n"], keep=[0.1, 0.5], seeds=2, out=out, **SMALL)
+
+
+def test_the_rivals_are_in_every_table(compared):
+    rows = [(r.method, r.teacher, r.keep) for r in compared[1].rows]
+    expected = [("full", False, None), ("full, cut short", False, 0.1), ("full, cut short", False, 0.5)]
+    for method in ("random", "el2n"):
+        expected += [(method, teacher, keep) for keep in (0.1, 0.5) for teacher in (False, True)]
+    assert sorted(rows, key=str) == sorted(expected, key=str)
+
+
+def test_rivals_at_the_same_keep_train_for_the_same_steps(compared):
+    for keep in (0.1, 0.5):
+        steps = {r.results[0].steps for r in compared[1].rows if r.keep == keep}
+        assert len(steps) == 1
+        assert steps == {round(4 * 25 * (round(keep * 512) / 512) ** 0.5)}
+
+
+def test_every_row_has_a_result_a_seed_with_mean_and_spread(compared):
+    for row in compared[1].rows:
+        assert [r.seed for r in row.results] == [0, 1]
+        accuracies = [r.accuracy for r in row.results]
+        assert row.mean == pytest.approx(sum(accuracies) / 2)
+        assert row.spread == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+
+
+def test_one_recording_feeds_all(compared):
+    log = (compared[0] / "log.jsonl").read_text()
+    assert log.count('"event": "begin", "stage": "record"') == 4
+
+
+def test_seeds_draw_other_random_subsets(compared):
+    from secateur.store.tables import Subset
+
+    a, b = (Subset.open(compared[0] / "subsets" / f"random-0.1-{s}" / "subset.parquet") for s in (0, 1))
+    assert not np.array_equal(a.ids, b.ids)
+
+
+def test_a_comparison_goes_on_from_its_cells(compared, few_digits):
+    out, first = compared
+    before = (out / "log.jsonl").read_text()
+    train, test = few_digits
+    again = sc.compare(train, test=test, methods=["el2n"], keep=[0.1, 0.5], seeds=2, out=out, **SMALL)
+    assert (out / "log.jsonl").read_text() == before
+    assert [r.as_json() for r in again.rows] == [r.as_json() for r in first.rows]
+
+
+def test_every_pruned_row_has_its_bill_with_full_training_measured(compared):
+    bills = read_json(compared[0] / "bill.json")["bills"]
+    assert len(bills) == 8
+    assert all(b["measured"] for b in bills)
+    by_name = {b["name"]: b for b in bills}
+    assert by_name["random, keep 0.1"]["once_seconds"] == 0
+    assert by_name["random, keep 0.1 + teacher"]["once_seconds"] > 0  # the teacher is the recorded proxy
+    assert by_name["el2n, keep 0.1"]["once_seconds"] > 0
+
+
+def test_without_a_test_split_a_fifth_is_held_out(few_digits, tmp_path):
+    table = sc.compare(few_digits[0], methods=[], keep=[0.5], distill="off", out=tmp_path / "out", **SMALL)
+    full = table.rows[0].results[0]
+    assert abs(full.of - 0.8 * 512) <= 5
+    assert table.about["test"] == "held out from train"
+    labels = np.asarray(sc.Recording.open(tmp_path / "out")["labels"])
+    assert (labels < 0).sum() == 512 - full.of  # held-out rows were never seen
+    assert {r.method for r in table.rows} == {"full", "full, cut short", "random"}
+
+
+def test_budgets_are_what_they_say():
+    fast = RECIPES["fast"]
+    assert steps_for("epochs", fast, examples=50_000, kept=15_000) == 16 * 30
+    assert steps_for("steps", fast, examples=50_000, kept=15_000) == 1600
+    assert steps_for("balanced", fast, examples=50_000, kept=15_000) == 876
+
+
+def test_no_seeds_are_refused(few_digits, tmp_path):
+    with pytest.raises(SecateurError, match="seeds: expected at least 1, got 0"):
+        sc.compare(few_digits[0], seeds=0, out=tmp_path / "out")

@@ -1,0 +1,150 @@
+"""The nets have the shapes they should, carry their normalisation and come back from disk."""
+
+import pytest
+import torch
+
+from secateur.errors import MissingExtra, SecateurError, StoreError
+from secateur.training.nets import NETS, build, default_net, load_net, save_net
+
+CPU = torch.device("cpu")
+
+
+def make(spec, shape=(3, 32, 32), classes=10, seed=0):
+    channels = shape[0]
+    return build(spec, shape=shape, classes=classes, mean=torch.zeros(channels), spread=torch.ones(channels), seed=seed)
+
+
+def count(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 40, 64)])
+@pytest.mark.parametrize(
+    "spec", ["mlp", "convnet3:0.25", "resnet9:0.25", "resnet18:0.125", "resnet50:0.125", "vit_tiny"]
+)
+def test_every_net_takes_every_size(spec, shape):
+    logits = make(spec, shape, classes=7).eval()(torch.zeros(2, *shape, dtype=torch.uint8))
+    assert logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parameters"),
+    [("convnet3", 320_010), ("resnet18", 11_173_962), ("resnet34", 21_282_122), ("resnet50", 23_520_842)],
+)
+def test_parameter_counts_are_the_published_ones(spec, parameters):
+    assert count(make(spec)) == parameters
+
+
+def test_width_scales_the_channels():
+    assert make("resnet9:0.5").body.head.in_features == 64
+    assert make("resnet9").body.head.in_features == 128
+
+
+def test_the_default_follows_the_size_and_the_device():
+    assert default_net((3, 32, 32), torch.device("cuda")) == "resnet9:2"
+    assert default_net((3, 32, 32), CPU) == "resnet9"
+
+
+def test_a_seed_gives_the_same_weights_and_leaves_the_global_stream():
+    before = torch.random.get_rng_state()
+    a, b, c = make("resnet9:0.25"), make("resnet9:0.25"), make("resnet9:0.25", seed=1)
+    torch.testing.assert_close(torch.random.get_rng_state(), before)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def test_normalisation_is_part_of_the_net():
+    net = build(
+        "mlp", shape=(2, 4, 4), classes=2, mean=torch.tensor([10.0, 20.0]), spread=torch.tensor([2.0, 4.0]), seed=0
+    )
+    rows = torch.full((1, 2, 4, 4), 30, dtype=torch.uint8)
+    seen = net.normalise(rows)
+    assert seen[0, 0, 0, 0] == 10.0
+    assert seen[0, 1, 0, 0] == 2.5
+
+
+def test_whitening_filters_whiten():
+    """Responses of the first layer to the patches it was made from are uncorrelated with variance 1."""
+    x = torch.randn(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)).cumsum(3).cumsum(2)
+    x = (x - x.mean()) / x.std()
+    net = make("resnet9:0.25")
+    net.body.whiten(x, smooth=0.0)
+    with torch.no_grad():
+        responses = net.body.patches(x) - net.body.patches.bias[:, None, None]
+    half = responses[:, :12].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.cov(half), torch.eye(12), atol=0.02, rtol=0)
+    torch.testing.assert_close(responses[:, 12:], -responses[:, :12])
+
+
+def test_whitening_fixes_what_it_says_and_leaves_the_rest_to_learn():
+    net = make("resnet9:0.25")
+    net.body.whiten(torch.randn(50, 3, 8, 8))
+    fixed = {n for n, p in net.named_parameters() if not p.requires_grad}
+    norms = {f"body.groups.{g}.{k}_norm.weight" for g in range(3) for k in ("first", "second")}
+    assert fixed == {"body.patches.weight", *norms}
+
+
+def test_a_saved_net_answers_as_before(tmp_path):
+    net = make("resnet9:0.25", (1, 8, 8), 5).eval()
+    net.mean += 3.5
+    rows = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    save_net(net, tmp_path / "m.safetensors", spec="resnet9:0.25", shape=(1, 8, 8), classes=5)
+    again = load_net(tmp_path / "m.safetensors", device=CPU)
+    assert not again.training
+    torch.testing.assert_close(again(rows), net(rows), rtol=0, atol=0)
+
+
+def own_net(shape, classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(torch.Size(shape).numel(), classes))
+
+
+def no_net(shape, classes):
+    return "net"
+
+
+def test_a_net_of_your_own_is_called_by_its_path():
+    assert make("tests.training.test_nets:own_net")(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.usefixtures("our_own_errors")
+class TestBadInput:
+    def test_an_unknown_net_names_the_nearest(self):
+        with pytest.raises(SecateurError, match=r"net: expected one of .*got 'resnet19'; did you mean .*resnet18"):
+            make("resnet19")
+
+    def test_a_width_that_is_no_number(self):
+        with pytest.raises(SecateurError, match="net: expected a width after the colon, as in resnet9:0.5, got 'wide'"):
+            make("resnet9:wide")
+
+    def test_images_only_for_convolutions(self):
+        with pytest.raises(SecateurError, match="net: resnet9 takes images, but the data are vectors of 7; use mlp"):
+            make("resnet9", (7,))
+
+    def test_a_module_that_is_not_there(self):
+        with pytest.raises(SecateurError, match="cannot be imported"):
+            make("tests.nowhere:net")
+
+    def test_a_function_that_returns_no_module(self):
+        with pytest.raises(SecateurError, match="must return a torch.nn.Module, got str"):
+            make("tests.training.test_nets:no_net")
+
+    def test_timm_without_timm_says_what_to_type(self, monkeypatch):
+        import sys
+
+        monkeypatch.setitem(sys.modules, "timm", None)
+        with pytest.raises(MissingExtra, match=r'pip install "secateur\[timm\]"'):
+            make("timm:resnet10t")
+
+    def test_a_model_file_cut_off(self, tmp_path):
+        save_net(make("mlp"), tmp_path / "m.safetensors", spec="mlp", shape=(3, 32, 32), classes=10)
+        content = (tmp_path / "m.safetensors").read_bytes()
+        (tmp_path / "m.safetensors").write_bytes(content[:-100])
+        with pytest.raises(StoreError, match="not a whole net"):
+            load_net(tmp_path / "m.safetensors", device=CPU)
+        with pytest.raises(StoreError, match="expected a net saved by secateur, found none"):
+            load_net(tmp_path / "none.safetensors", device=CPU)
+
+
+def test_every_named_net_is_built():
+    for name in NETS:
+        assert count(make(name)) > 0
