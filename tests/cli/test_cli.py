@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from secateur.cli import app
-from secateur.cli.options import parse_keep, parse_memory, reading
+from secateur.cli.options import parse_keep, parse_memory
 from secateur.errors import SecateurError
 
 METHODS = ("el2n", "forgetting", "aum", "entropy", "dyn-unc", "tdds", "dual", "ccs", "drop", "reid")
@@ -99,7 +99,6 @@ def test_sizes_are_read_or_refused():
     assert parse_memory("1.5k") == 1536
     with pytest.raises(SecateurError, match="memory: expected a size such as 8G or 512M, got 'lots'"):
         parse_memory("lots")
-    assert reading(memory="1M", size=None, test="t") == {"memory": 2**20, "test": "t"}
 
 
 def test_scoring_and_selecting_print_for_people_and_machines(pruned, tmp_path):

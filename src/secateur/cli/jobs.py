@@ -1,5 +1,6 @@
 """`secateur prune`, `record`, `score`, `select`, `train`: parse, call one function of study, print."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from secateur.cli import options as o
 from secateur.cli import show
 
 
+@o.works_on_data
 def prune(
     data: o.Data = "digits",
     *,
@@ -26,55 +28,43 @@ def prune(
     must_keep: o.MustKeep = None,
     exclude: o.Exclude = None,
     eval_pass: o.EvalPass = False,
-    input: o.Input = None,
-    label: o.Label = None,
-    split: o.Split = None,
-    test: o.Test = None,
-    size: o.Size = None,
-    on_bad: o.OnBad = "stop",
-    memory: o.Memory = None,
-    cache: o.Cache = None,
-    out: o.Out = Path("secateur-out"),
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    threads: o.Threads = None,
-    force: o.Force = False,
-    json: o.AsJson = False,
+    job: o.Job,
 ) -> None:
     """Keep the part of a data set worth training on: record, score, select, write kept/ and a report."""
     wanted = o.parse_keep(keep)
-    read = o.reading(
-        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
-    )
     from secateur.study.prune import prune as run
 
     subset = run(
         data, keep=wanted, method=method, net=net, train=train, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
-        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass,
-        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass, **job.options,
     )  # fmt: skip
-    _tell_pruned(subset, out, json)
+    _tell_pruned(subset, job, trained=train)
 
 
-def _tell_pruned(subset: Any, out: Path, json: bool) -> None:
+def _tell_pruned(subset: Any, job: o.Job, *, trained: bool) -> None:
     from secateur.store.files import read_json
 
-    bill, run = read_json(out / "bill.json"), read_json(out / "run.json")
-    trained = run["stages"].get("train")
-    student = read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None
-    if json:
+    out = job.out
+    bill, stages = read_json(out / "bill.json"), read_json(out / "run.json")["stages"]
+    student = None
+    if trained:
+        student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json")
+    if job.json:
         show.as_json({"out": str(out), "subset": dict(subset.provenance), "bill": bill, "student": student})
         return
     rows = [["kept", f"{len(subset)} of {subset.provenance['of']}"], ["data", str(out / "kept")]]
     if student is not None:
-        rows.append(
-            ["student", f"{student['accuracy']:.2%} on the test split, worst class {student['worst_class']:.2%}"]
-        )
+        rows.append(["student", _accuracy(student["accuracy"], student["worst_class"])])
     rows += [["bill", bill["bills"][0]["verdict"]], ["report", str(out / "report.html")]]
     show.pairs(rows)
 
 
+def _accuracy(overall: float, worst: float) -> str:
+    return f"{overall:.2%} on the test split, worst class {worst:.2%}"
+
+
+@o.works_on_data
 def record(
     data: o.Data = "digits",
     *,
@@ -85,38 +75,19 @@ def record(
         str | None, typer.Option(help="what to record, separated by commas; everything by default")
     ] = None,
     eval_pass: o.EvalPass = False,
-    input: o.Input = None,
-    label: o.Label = None,
-    split: o.Split = None,
-    test: o.Test = None,
-    size: o.Size = None,
-    on_bad: o.OnBad = "stop",
-    memory: o.Memory = None,
-    cache: o.Cache = None,
-    out: o.Out = Path("secateur-out"),
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    threads: o.Threads = None,
-    force: o.Force = False,
-    json: o.AsJson = False,
+    job: o.Job,
 ) -> None:
     """Watch a short training run and write down what it says about each example."""
-    read = o.reading(
-        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
-    )
     from secateur.study.record import record as run
 
-    recording = run(
-        data, epochs=epochs, net=net, recipe=recipe, fields=None if fields is None else o.split_list(fields),
-        eval_pass=eval_pass, out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
-    )  # fmt: skip
-    about = {"epochs": recording.epochs, "examples": recording.examples, "fields": list(recording.fields)}
-    if json:
+    wanted = None if fields is None else o.split_list(fields)
+    recording = run(data, epochs=epochs, net=net, recipe=recipe, fields=wanted, eval_pass=eval_pass, **job.options)
+    if job.json:
+        about = {"epochs": recording.epochs, "examples": recording.examples, "fields": list(recording.fields)}
         show.as_json({"recording": str(recording.path), **about})
     else:
-        show.pairs(
-            [["recorded", f"{recording.epochs} epochs of {recording.examples} examples"], ["in", str(recording.path)]]
-        )
+        rows = f"{recording.epochs} epochs of {recording.examples} examples"
+        show.pairs([["recorded", rows], ["in", str(recording.path)]])
 
 
 def score(
@@ -147,7 +118,7 @@ def select(
     seed: o.Seed = 0,
     json: o.AsJson = False,
 ) -> None:
-    """Choose a subset from a recording; writes subset.parquet, and kept/ where the data can be found again."""
+    """Choose a subset from a recording; writes subset.parquet. Needs no data; `prune` also writes kept/."""
     from secateur.study.select import select_from
 
     subset = select_from(
@@ -160,6 +131,7 @@ def select(
         show.pairs([["kept", f"{len(subset)} of {subset.provenance['of']}"], ["in", str(out / "subset.parquet")]])
 
 
+@o.works_on_data
 def train(
     data: o.Data = "digits",
     *,
@@ -170,36 +142,18 @@ def train(
     recipe: o.Recipe = "fast",
     epochs: o.Epochs = None,
     budget: o.Budget = "balanced",
-    input: o.Input = None,
-    label: o.Label = None,
-    split: o.Split = None,
-    test: o.Test = None,
-    size: o.Size = None,
-    on_bad: o.OnBad = "stop",
-    memory: o.Memory = None,
-    cache: o.Cache = None,
-    out: o.Out = Path("secateur-out"),
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    threads: o.Threads = None,
-    force: o.Force = False,
-    json: o.AsJson = False,
+    job: o.Job,
 ) -> None:
     """Train a net on a subset, with or without a teacher, and test it."""
-    read = o.reading(
-        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
-    )
-    import dataclasses
-
     from secateur.study.train import train as run
 
     result = run(
         data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
-        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+        **job.options,
     )  # fmt: skip
-    if json:
+    if job.json:
         show.as_json(dataclasses.asdict(result))
-    else:
-        accuracy = f"{result.accuracy:.2%} on the test split, worst class {result.worst_class:.2%}"
-        work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
-        show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(out / "cells" / result.folder)]])
+        return
+    accuracy = _accuracy(result.accuracy, result.worst_class)
+    work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
+    show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(job.out / "cells" / result.folder)]])

@@ -1,5 +1,9 @@
 """The options that commands share, and how their text is read."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,10 +77,52 @@ def parse_memory(text: str | None) -> int | None:
         raise SecateurError(f"memory: expected a size such as 8G or 512M, got {text!r}") from None
 
 
-def reading(**options: Any) -> dict[str, Any]:
-    """The options of `secateur.open_data`, memory as bytes, without those that were not given."""
-    options["memory"] = parse_memory(options["memory"])
-    return {name: value for name, value in options.items() if value is not None}
+@dataclass(frozen=True)
+class Job:
+    """The options that every command on a data set takes: how to read it, and where and how to work."""
+
+    json: bool
+    out: Path
+    options: dict[str, Any]  # as the functions of study take them
+
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "input": (Input, None),
+    "label": (Label, None),
+    "split": (Split, None),
+    "test": (Test, None),
+    "size": (Size, None),
+    "on_bad": (OnBad, "stop"),
+    "memory": (Memory, None),
+    "cache": (Cache, None),
+    "out": (Out, Path("secateur-out")),
+    "seed": (Seed, 0),
+    "device": (Device, "auto"),
+    "threads": (Threads, None),
+    "force": (Force, False),
+    "json": (AsJson, False),
+}
+
+
+def works_on_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; it receives them as `job`."""
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "job"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _SHARED.items()
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in _SHARED}
+        json, out = options.pop("json"), options["out"]
+        options["memory"] = parse_memory(options["memory"])
+        command(**given, job=Job(json, out, {n: v for n, v in options.items() if v is not None} | {"quiet": json}))
+
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+    del run.__wrapped__
+    return run
 
 
 def split_list(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from secateur.cli import show
 from secateur.errors import SecateurError
 
 
+@o.works_on_data
 def compare(
     data: o.Data = "digits",
     *,
@@ -23,37 +24,20 @@ def compare(
     record_epochs: o.RecordEpochs = None,
     epochs: o.Epochs = None,
     budget: o.Budget = "balanced",
-    input: o.Input = None,
-    label: o.Label = None,
-    split: o.Split = None,
-    test: o.Test = None,
-    size: o.Size = None,
-    on_bad: o.OnBad = "stop",
-    memory: o.Memory = None,
-    cache: o.Cache = None,
-    out: o.Out = Path("secateur-out"),
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    threads: o.Threads = None,
-    force: o.Force = False,
-    json: o.AsJson = False,
+    job: o.Job,
 ) -> None:
     """Methods side by side, beside full training, full training cut short, and random."""
-    read = o.reading(
-        input=input, label=label, split=split, test=test, size=size, on_bad=on_bad, memory=memory, cache=cache
-    )
     keeps = [o.parse_keep(k) for k in o.split_list(keep)]
     from secateur.study.compare import compare as run
 
     result = run(
         data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
-        record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
-        out=out, seed=seed, device=device, threads=threads, force=force, quiet=json, **read,
+        record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget, **job.options,
     )  # fmt: skip
-    if json:
+    if job.json:
         show.as_json({"about": result.about, "rows": [r.as_json() for r in result.rows]})
     else:
-        _print_comparison(result, out)
+        _print_comparison(result, job.out)
 
 
 def _print_comparison(result: Any, out: Path) -> None:

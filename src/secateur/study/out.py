@@ -96,6 +96,12 @@ class Out:
         """Note a stage that may be done again, differently, at any time."""
         self._write_stage(stage, {"asked": dict(asked), "done": True, **outcome})
 
+    def forget(self, stage: str) -> None:
+        """Take back what was noted of a stage that no longer belongs to what stands in the folder."""
+        run = self.run
+        if run["stages"].pop(stage, None) is not None:
+            write_json(self / "run.json", run)
+
     def log(self, event: str, **what: Any) -> None:
         """Add a line to log.jsonl."""
         append_line(self / "log.jsonl", {"event": event, **what})
@@ -108,7 +114,7 @@ class Out:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    names = ("torch", "numpy", "scipy", "datasets", "zarr", "pillow")
+    names = ("torch", "numpy", "datasets", "zarr", "pillow")
     return {"secateur": secateur.__version__, "python": platform.python_version()} | {n: version(n) for n in names}
 
 

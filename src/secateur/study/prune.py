@@ -76,6 +76,7 @@ def prune(
             teacher=work.out / "model.safetensors" if taught else None,
             distill=distill,
         )
+        work.out.forget("train")  # a student of another subset
         student = train_in(work, run, budget) if train else None
         full = full_steps(run.recipe, len(work.source.train.usable))
         bill = make_bill(
