@@ -25,7 +25,7 @@ OPTIONS = {
     "score": "--json --keep --method",
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --subset --teacher",
-    "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} --keep --methods --seeds",
+    "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --keep --methods --seeds",
     "report": "",
     "methods": "--json",
     "cite": "",

@@ -91,7 +91,7 @@ def test_a_comparison_shows_its_table_with_the_rivals(hostile):
     page = (hostile / "report.html").read_text(encoding="utf-8")
     assert "Accuracy against keep" in page
     assert "full, cut short" in page
-    assert page.count('class="rival"') == 3
+    assert page.count('class="rival"') == 4  # full, cut short, proxy, random
 
 
 def table(kept, score, reason=None, label=None):

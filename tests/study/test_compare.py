@@ -20,7 +20,12 @@ def compared(few_digits, tmp_path_factory):
 
 def test_the_rivals_are_in_every_table(compared):
     rows = [(r.method, r.teacher, r.keep) for r in compared[1].rows]
-    expected = [("full", False, None), ("full, cut short", False, 0.1), ("full, cut short", False, 0.5)]
+    expected = [
+        ("full", False, None),
+        ("proxy", False, None),
+        ("full, cut short", False, 0.1),
+        ("full, cut short", False, 0.5),
+    ]
     for method in ("random", "el2n"):
         expected += [(method, teacher, keep) for keep in (0.1, 0.5) for teacher in (False, True)]
     assert sorted(rows, key=str) == sorted(expected, key=str)
@@ -35,6 +40,8 @@ def test_rivals_at_the_same_keep_train_for_the_same_steps(compared):
 
 def test_every_row_has_a_result_a_seed_with_mean_and_spread(compared):
     for row in compared[1].rows:
+        if row.method == "proxy":
+            continue  # recorded once
         assert [r.seed for r in row.results] == [0, 1]
         accuracies = [r.accuracy for r in row.results]
         assert row.mean == pytest.approx(sum(accuracies) / 2)
@@ -79,7 +86,45 @@ def test_without_a_test_split_a_fifth_is_held_out(few_digits, tmp_path):
     assert table.about["test"] == "held out from train"
     labels = np.asarray(sc.Recording.open(tmp_path / "out")["labels"])
     assert (labels < 0).sum() == 512 - full.of  # held-out rows were never seen
-    assert {r.method for r in table.rows} == {"full", "full, cut short", "random"}
+    assert {r.method for r in table.rows} == {"full", "full, cut short", "proxy", "random"}
+
+
+def test_the_proxy_has_a_line_with_its_own_accuracy_and_the_work_of_the_recording(compared, few_digits):
+    import torch
+
+    from secateur.training.nets import load_net
+
+    out, table = compared
+    row = next(r for r in table.rows if r.method == "proxy")
+    net = load_net(out / "model.safetensors", device=torch.device("cpu"))
+    images, labels = few_digits[1]
+    right = net(torch.from_numpy(images)[:, None]).argmax(dim=1).numpy() == labels
+    assert row.mean == pytest.approx(right.mean(), abs=0.01)  # the test is done in half precision where that helps
+    assert row.results[0].steps == 100
+    assert "proxy" not in {b["name"].split(",")[0] for b in read_json(out / "bill.json")["bills"]}
+
+
+def test_a_class_that_is_not_tested_has_no_recall_and_stops_nothing(few_digits, tmp_path):
+    train, (images, labels) = few_digits
+    known = labels != 3
+    test = (images[known], labels[known])
+    table = sc.compare(train, test=test, methods=[], keep=[0.5], distill="off", out=tmp_path / "out", **SMALL)
+    for row in read_json(tmp_path / "out" / "compare.json")["rows"]:
+        assert [k for k, recall in enumerate(row["per_class"]) if recall is None] == [3]
+    assert table.rows[0].results[0].worst_class <= table.rows[0].mean
+
+
+def test_limits_hold_in_every_subset_of_a_comparison(few_digits, tmp_path):
+    from secateur.store.tables import Subset
+
+    train, test = few_digits
+    limits = {"min_per_class": 4, "must_keep": [3, 200], "exclude": range(10, 200)}
+    sc.compare(train, test=test, methods=["el2n"], keep=[0.1], distill="off", out=tmp_path / "out", **limits, **SMALL)
+    for method in ("random", "el2n"):
+        subset = Subset.open(tmp_path / "out" / "subsets" / f"{method}-0.1-0" / "subset.parquet")
+        assert {3, 200} <= set(subset.ids.tolist()), method
+        assert not set(range(10, 200)) & set(subset.ids.tolist()), method
+        assert np.bincount(np.asarray(subset.table["label"])[subset.ids], minlength=10).min() >= 4, method
 
 
 def test_budgets_are_what_they_say():

@@ -17,7 +17,9 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    if title:
+        print(title)  # above the table: as its title it would be folded to the table's width
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
     for k, name in enumerate(head):
         drawn.add_column(name, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from secateur.store.files import read_json, remove, write_json
 from secateur.store.tables import Subset
@@ -15,7 +16,7 @@ from secateur.study.budget import steps_for
 from secateur.study.session import Session
 from secateur.training.distill import Distill, load_teacher
 from secateur.training.distill import parse as parse_distill
-from secateur.training.evaluate import accuracy
+from secateur.training.evaluate import Accuracy, accuracy
 from secateur.training.loop import train as run_loop
 from secateur.training.nets import save_net
 from secateur.training.recipes import Recipe
@@ -39,12 +40,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run. Accuracies are of the last step, on the test split, read once."""
+    """What came of one run. Accuracies are of the last step, on the test split, read once.
+
+    per_class: recall of each class, None for a class that the test split does not have.
+    """
 
     name: str
     accuracy: float
     worst_class: float
-    per_class: tuple[float, ...]
+    per_class: tuple[float | None, ...]
     kept: int
     of: int
     steps: int
@@ -60,6 +64,22 @@ class Result:
     def keep(self) -> float:
         """The fraction trained on."""
         return self.kept / self.of
+
+    @classmethod
+    def tested(cls, tested: Accuracy, **about: Any) -> "Result":
+        """A result from how the test went; about: the other fields."""
+        recalls = tuple(None if np.isnan(r) else float(r) for r in tested.per_class)
+        return cls(accuracy=tested.overall, worst_class=tested.worst, per_class=recalls, **about)
+
+    @classmethod
+    def read(cls, path: Path, **changed: Any) -> "Result":
+        """What `write` wrote, with some fields changed."""
+        saved = read_json(path)
+        return cls(**saved | {"per_class": tuple(saved["per_class"])} | changed)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_json(path, dataclasses.asdict(self))
 
 
 def plan_run(
@@ -95,43 +115,33 @@ def run_cell(work: Session, run: Run) -> Result:
     path = folder / "result.json"
     if not path.exists():
         _train(work, run, folder)
-    saved = read_json(path)
-    saved["per_class"] = tuple(saved["per_class"])
-    return Result(**saved | {"name": run.name})
+    return Result.read(path, name=run.name)
 
 
 def _train(work: Session, run: Run, folder: Path) -> None:
-    data, ids = work.train, work.source.train.usable
-    weights = None
+    ids, weights = work.source.train.usable, None
     if run.subset is not None:
         ids = run.subset.ids
         weights = None if (run.subset.weights == 1).all() else run.subset.weights
     net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
-    teacher = None
-    if run.distill is not None:
-        sample = data.sample(ids[:2])
-        teacher = load_teacher(run.teacher, device=work.device, rows=sample, classes=data.classes)
     state = folder / "state.safetensors"
     with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
         done = run_loop(
             net,
-            data,
+            work.train,
             run.recipe,
             steps=run.steps,
             sampler=Shuffled(ids, run.seed, weights),
             seed=run.seed,
-            teacher=teacher,
+            teacher=_teacher(work, run),
             distill=run.distill,
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )
-    save_net(net, folder / "model.safetensors", spec=run.net, shape=data.shape, classes=data.classes)
-    tested = accuracy(net, work.test)
-    result = Result(
+    save_net(net, folder / "model.safetensors", spec=run.net, shape=work.train.shape, classes=work.train.classes)
+    result = Result.tested(
+        accuracy(net, work.test),
         name=run.name,
-        accuracy=tested.overall,
-        worst_class=tested.worst,
-        per_class=tuple(tested.per_class.tolist()),
         kept=len(ids),
         of=len(work.source.train.usable),
         steps=done.step,
@@ -143,8 +153,15 @@ def _train(work: Session, run: Run, folder: Path) -> None:
         distill=None if run.distill is None else dataclasses.asdict(run.distill),
         folder=folder.name,
     )
-    write_json(folder / "result.json", dataclasses.asdict(result))
+    result.write(folder / "result.json")
     remove(state)
+
+
+def _teacher(work: Session, run: Run) -> nn.Module | None:
+    if run.distill is None:
+        return None
+    sample = work.train.sample(work.source.train.usable[:2])
+    return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)
 
 
 def _digest(work: Session, run: Run) -> str:

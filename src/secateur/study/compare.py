@@ -13,13 +13,14 @@ from secateur.errors import SecateurError
 from secateur.methods import Method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
-from secateur.select.limits import NO_LIMITS
+from secateur.select.limits import Limits
 from secateur.store.files import write_json
 from secateur.study.bill import Bill, stage_costs, write_bills
 from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.proxy import proxy_in
 from secateur.study.query import recall_in
 from secateur.study.record import RecordingPlan, record_in
-from secateur.study.select import Pool, choose, slug
+from secateur.study.select import Pool, choose, read_limits, slug
 from secateur.study.session import Session, session
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
@@ -57,13 +58,19 @@ class Row:
             "accuracy": self.mean,
             "spread": self.spread,
             "worst_class": fmean(r.worst_class for r in self.results),
-            "per_class": np.mean([r.per_class for r in self.results], axis=0).tolist(),
+            "per_class": [_mean(recalls) for recalls in zip(*(r.per_class for r in self.results), strict=True)],
             "steps": self.results[0].steps,
             "examples": self.results[0].examples,
             "seconds": fmean(r.seconds for r in self.results),
             "seeds": [r.seed for r in self.results],
             "accuracies": [r.accuracy for r in self.results],
         }
+
+
+def _mean(recalls: Sequence[float | None]) -> float | None:
+    """Over the seeds; None for a class that the test split does not have."""
+    known = [r for r in recalls if r is not None]
+    return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,9 @@ def compare(
     epochs: int | None = None,
     distill: str | Distill | None = "auto",
     budget: str = "balanced",
+    min_per_class: int = 0,
+    must_keep: Any = None,
+    exclude: Any = None,
     device: str = "auto",
     threads: int | None = None,
     force: bool = False,
@@ -98,9 +108,12 @@ def compare(
 ) -> Comparison:
     """Train on what each method keeps and test; beside them full training, full training cut short, and random.
 
+    The line `proxy` is the net that was recorded, which teaches.
+
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
-    Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher. Each
-    cell resumes. Without a test split, a seeded, stratified 20 % of train is held out.
+    Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher.
+    min_per_class, must_keep, exclude: hold in every subset, random ones too. Each cell resumes. Without a test split, a
+    seeded, stratified 20 % of train is held out.
     """
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
@@ -109,11 +122,14 @@ def compare(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
     ) as work:
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
+        limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
         recording = record_in(work, record_plan)
-        plan = Plan(work, Pool.of(recording), net, recipe, epochs, budget, distill, tuple(range(seed, seed + seeds)))
+        each = tuple(range(seed, seed + seeds))
+        plan = Plan(work, Pool.of(recording), net, recipe, epochs, budget, distill, limits, each)
         recall = recall_in(work, record_plan) if any(m.recall for m in chosen) else None
-        rows = tuple(plan.rows(chosen, keep, counts, recall))
+        proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
+        rows = (*plan.rivals(keep, counts), proxy, *plan.pruned(chosen, keep, counts, recall))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
         write_bills(work.out, list(table.bills))
@@ -134,20 +150,24 @@ class Plan:
     epochs: int | None
     budget: str
     distill: str | Distill | None
+    limits: Limits
     seeds: tuple[int, ...]
 
-    def rows(
-        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], recall: np.ndarray | None
-    ) -> Iterator[Row]:
-        """Train every cell; the rivals on all the data first."""
-        usable = len(self.work.source.train.usable)
+    def rivals(self, keep: Sequence[int | float], counts: Sequence[int]) -> Iterator[Row]:
+        """All the data: in full, and cut short to the steps of each keep."""
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
         for k, count in zip(keep, counts, strict=True):
             cut = tuple(self._cell("full, cut short", s, like=count) for s in self.seeds)
-            yield Row("full, cut short", False, k, count / usable, cut)
+            yield Row("full, cut short", False, k, count / len(self.work.source.train.usable), cut)
+
+    def pruned(
+        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], recall: np.ndarray | None
+    ) -> Iterator[Row]:
+        """Every method at every keep, plain and with the proxy as teacher."""
+        usable = len(self.work.source.train.usable)
         for method in methods:
             for k, count in zip(keep, counts, strict=True):
-                subsets = [choose(self.work.out, self.pool, method, k, s, NO_LIMITS, recall) for s in self.seeds]
+                subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, recall) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
                 for teacher in (False, True) if self.distill not in (None, "off") else (False,):
@@ -191,7 +211,7 @@ class Plan:
         costs = stage_costs(self.work.out)
         full = rows[0]
         for row in rows:
-            if row.method in ("full", "full, cut short"):
+            if row.method in ("full", "full, cut short", "proxy"):
                 continue
             once = [c for n, c in costs.items() if self._needs(row, n)]
             yield Bill(

@@ -87,7 +87,9 @@ class Buffers:
         like = torch.zeros_like(inside)
         if values.ndim == 2:
             like = (values >= 0).all(1) & ((values.sum(1) - 1).abs() < 1e-3)
-        self.counts += torch.stack((inside.new_tensor(inside.numel(), dtype=torch.int64), like.sum(), (~inside).sum()))
+        self.counts[0] += inside.numel()  # a number of the host's: making a tensor of it would synchronise
+        self.counts[1] += like.sum()
+        self.counts[2] += (~inside).sum()
         step = torch.where(torch.isfinite(values).all(), _NEVER, self.steps)
         self.first_bad = torch.minimum(self.first_bad, step)
 
