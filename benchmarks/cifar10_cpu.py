@@ -1,0 +1,76 @@
+"""The table of benchmarks/cifar10-cpu.md: every cell is trained once and kept, so that a stopped run goes on.
+
+    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part fast,seeds,sgd,lengths]
+
+fast:     every method at keep 0.1 and 0.3, trained with `fast`, plain and with the recorded proxy as teacher.
+seeds:    random and dual at keep 0.1 with three seeds.
+sgd:      the same as `fast`, trained with `sgd`.
+lengths:  dual at keep 0.1 from recordings of 4, 8 and 16 epochs.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import secateur as sc
+from secateur.store.files import read_json
+
+METHODS = ("el2n", "forgetting", "dual", "ccs", "tdds")
+HEAD = "| method | keep | plain | + teacher | worst class, plain | + teacher | steps | seconds, plain | + teacher |"
+
+
+def table(comparison: Any) -> str:
+    """The comparison with plain and taught runs side by side."""
+    lines, taught = [HEAD, "|---|---|---|---|---|---|---|---|---|"], {}
+    for row in comparison.rows:
+        if row.teacher:
+            taught[row.method, row.keep] = row
+    for row in (r for r in comparison.rows if not r.teacher):
+        both = (row, taught.get((row.method, row.keep)))
+        kept = "all" if row.keep is None else f"all, as {row.keep}" if row.method.startswith("full") else row.keep
+        accuracy = [_accuracy(r) for r in both]
+        worst = ["" if r is None else f"{100 * r.as_json()['worst_class']:.1f}" for r in both]
+        seconds = ["" if r is None else f"{r.as_json()['seconds']:.0f}" for r in both]
+        cells = [row.method, kept, *accuracy, *worst, row.results[0].steps, *seconds]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _accuracy(row: Any) -> str:
+    if row is None:
+        return ""
+    spread = "" if row.spread is None else f" ± {100 * row.spread:.2f}"
+    return f"{100 * row.mean:.2f}{spread}"
+
+
+def main() -> None:
+    """Run the parts asked for and print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--part", default="fast,seeds,sgd,lengths")
+    asked = parser.parse_args()
+    data, out = str(Path(os.environ["SECATEUR_DATA"]) / "cifar10"), asked.out
+    for part in asked.part.split(","):
+        print(f"\n{part}\n", flush=True)
+        if part in ("fast", "sgd"):
+            print(table(sc.compare(data, methods=METHODS, keep=(0.1, 0.3), recipe=part, out=out / "main")))
+        elif part == "seeds":
+            print(table(sc.compare(data, methods=["dual"], keep=[0.1], seeds=3, out=out / "main")))
+        else:
+            first = [f"dual:epochs={n},window=3" for n in (4, 8)]
+            print(table(sc.compare(data, methods=["dual", *first], keep=[0.1], distill="off", out=out / "main")))
+            for epochs in (4, 8):
+                print(own_schedule(data, epochs, out / f"epochs-{epochs}"))
+
+
+def own_schedule(data: str, epochs: int, out: Path) -> str:
+    """Dual at keep 0.1 from a recording whose schedule ends after so many epochs."""
+    sc.prune(data, keep=0.1, record_epochs=epochs, train=True, distill="off", out=out)
+    stages = read_json(out / "run.json")["stages"]
+    student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json")
+    return f"{epochs} epochs: {100 * student['accuracy']:.2f}, recorded in {stages['record']['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    main()
