@@ -1,5 +1,7 @@
 """The comparison is honest: the rivals are there, the budget is the same, the seeds are counted."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -132,6 +134,28 @@ def test_budgets_are_what_they_say():
     assert steps_for("epochs", fast, examples=50_000, kept=15_000) == 16 * 30
     assert steps_for("steps", fast, examples=50_000, kept=15_000) == 1600
     assert steps_for("balanced", fast, examples=50_000, kept=15_000) == 876
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("epochs", 2 * 128), ("steps", 2 * 40), ("balanced", 40)])
+def test_a_recipe_of_other_batches_for_pruned_runs_leaves_the_rivals_at_equal_cost(few_digits, tmp_path, budget, steps):
+    """`paper` takes batches of 32 at keep 0.1, of 128 on all the data; here 1 and 13."""
+    from secateur.store.tables import Subset
+    from secateur.study.cell import plan_run
+    from secateur.study.session import session
+
+    recipe = dataclasses.replace(RECIPES["paper"], batch=13, batch_by_keep=((0.25, 1),))
+    with session(few_digits[0], tmp_path / "out", quiet=True) as work:
+        ids = np.arange(128)
+        subset = Subset.build(
+            labels=work.source.train.labels,
+            scores=np.zeros(512),
+            ids=ids,
+            reasons=np.full(512, "x", dtype=object),
+            provenance={"fingerprint": work.source.fingerprint},
+        )
+        shared = {"net": "mlp", "recipe": recipe, "epochs": 2, "budget": budget, "seed": 0}
+        pruned, cut = plan_run(work, "pruned", subset=subset, **shared), plan_run(work, "cut", like=128, **shared)
+    assert (pruned.steps, pruned.recipe.batch) == (cut.steps, cut.recipe.batch) == (steps, 1)
 
 
 def test_no_seeds_are_refused(few_digits, tmp_path):

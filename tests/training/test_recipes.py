@@ -27,11 +27,19 @@ def test_smaller_data_take_smaller_batches_and_rates():
     small = RECIPES["sgd"].for_data(2500, (3, 32, 32))
     assert small.batch == 100
     assert small.lr == pytest.approx(RECIPES["sgd"].lr / 5)
-    assert RECIPES["fast"].for_data(2500, (3, 32, 32)).lr == pytest.approx(RECIPES["fast"].lr / 5**0.5)
+    fast = RECIPES["fast"].for_data(2500, (3, 32, 32))
+    assert fast.lr == RECIPES["fast"].lr  # steps of a fixed length
+    assert fast.head_lr == pytest.approx(RECIPES["fast"].head_lr / 5**0.5)
 
 
 def test_the_paper_recipe_takes_smaller_batches_at_high_pruning_rates():
     assert [RECIPES["paper"].for_keep(k).batch for k in (0.7, 0.3, 0.2, 0.1)] == [128, 128, 64, 32]
+
+
+def test_fast_takes_larger_steps_the_less_is_kept():
+    rates = [RECIPES["fast"].for_keep(k).lr for k in (1.0, 0.3, 0.1)]
+    assert rates == pytest.approx([0.12, 0.12 * 1.435, 0.12 * 1.995], rel=1e-3)  # 0.3 ** -0.3, 0.1 ** -0.3
+    assert [RECIPES[name].for_keep(0.1).lr for name in ("sgd", "paper")] == [0.6, 0.1]
 
 
 def test_the_triangular_schedule_peaks_where_it_says():

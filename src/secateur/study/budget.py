@@ -19,8 +19,8 @@ def full_steps(recipe: Recipe, examples: int) -> int:
     return recipe.epochs * math.ceil(examples / recipe.batch)
 
 
-def steps_for(budget: str, recipe: Recipe, *, examples: int, kept: int) -> int:
-    """Steps of a run on `kept` of `examples`.
+def steps_for(budget: str, recipe: Recipe, *, examples: int, kept: int, batch: int | None = None) -> int:
+    """Steps of a run on `kept` of `examples`; batch: of that run, where it is not the recipe's for all the data.
 
     >>> from secateur.training.recipes import RECIPES
     >>> [steps_for(b, RECIPES["fast"], examples=50_000, kept=5_000) for b in ("epochs", "balanced", "steps")]
@@ -29,6 +29,6 @@ def steps_for(budget: str, recipe: Recipe, *, examples: int, kept: int) -> int:
     if budget not in BUDGETS:
         raise SecateurError(f"budget: expected one of {', '.join(BUDGETS)}, got {budget!r}")
     if budget == "epochs":
-        return recipe.epochs * math.ceil(kept / recipe.batch)
+        return recipe.epochs * math.ceil(kept / (batch or recipe.batch))
     full = full_steps(recipe, examples)
     return full if budget == "steps" else max(1, round(full * math.sqrt(kept / examples)))

@@ -96,15 +96,19 @@ def plan_run(
     teacher: Any = None,
     distill: str | Distill | None = None,
 ) -> Run:
-    """A run on a subset, or on everything; like: train everything for the steps of a run on so many examples."""
+    """A run on a subset, or on everything.
+
+    like: train everything for the steps, and in the batches, of a run on so many examples: at the same cost.
+    """
     examples = len(work.source.train.usable)
     if subset is not None:
         subset.check_data(work.source.fingerprint)
     kept = examples if subset is None else len(subset)
-    chosen = find_recipe(recipe).for_data(examples, work.train.shape)
-    chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-    chosen = chosen.for_keep(kept / examples)
-    steps = steps_for(budget, chosen, examples=examples, kept=like or kept)
+    whole = find_recipe(recipe).for_data(examples, work.train.shape)
+    whole = dataclasses.replace(whole, epochs=whole.epochs if epochs is None else epochs)
+    batch = whole.for_keep((like or kept) / examples).batch
+    chosen = dataclasses.replace(whole.for_keep(kept / examples), batch=batch)
+    steps = steps_for(budget, whole, examples=examples, kept=like or kept, batch=batch)
     heard = None if teacher is None else parse_distill(distill, (like or kept) / examples)
     return Run(name, work.net_name(net), chosen, steps, seed, subset, teacher, heard)
 

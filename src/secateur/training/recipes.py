@@ -25,7 +25,8 @@ class Recipe:
 
     For `muon`: bias_lr and head_lr of its SGD part, head_momentum; whiten starts nets that can be at the whitening
     filters of the data, and the first layer's bias stands still after the share first_until of the run.
-    batch_by_keep: pairs (keep, batch) for pruned runs at or below that keep, as some papers do.
+    batch_by_keep: pairs (keep, batch) for pruned runs at or below that keep, as some papers do. keep_power: a run on
+    the fraction keep takes lr / keep**keep_power: few examples seen often want larger steps (benchmarks/recipes.md).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     head_momentum: float = 0.85
     first_until: float = 1.0
     batch_by_keep: tuple[tuple[float, int], ...] = ()
+    keep_power: float = 0.0
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> "Recipe":
@@ -68,27 +70,32 @@ class Recipe:
     def for_data(self, examples: int, shape: tuple[int, ...]) -> "Recipe":
         """The recipe for a full data set of so many rows of that shape: at least some 25 steps an epoch.
 
-        A smaller batch takes a learning rate smaller in proportion (`sgd`), or by the root (`adamw`, `muon`).
+        A smaller batch takes a learning rate smaller in proportion (`sgd`), or by the root (`adamw`, and the SGD part
+        of `muon`); the steps of `muon` have the same length whatever the batch, and its rate stays.
 
         >>> [RECIPES["sgd"].for_data(n, (3, 32, 32)).batch for n in (50_000, 12_500, 1_437)]
         [500, 500, 58]
         """
         batch = min(self.batch, max(16, math.ceil(examples / 25)))
         ratio = batch / self.batch
-        scale = ratio if self.optimizer == "sgd" else ratio**0.5
+        scale = {"sgd": ratio, "adamw": ratio**0.5, "muon": 1.0}[self.optimizer]
         return dataclasses.replace(
             self,
             batch=batch,
             lr=self.lr * scale,
-            bias_lr=self.bias_lr * scale,
-            head_lr=self.head_lr * scale,
+            bias_lr=self.bias_lr * ratio**0.5,
+            head_lr=self.head_lr * ratio**0.5,
             views=self.views.for_shape(shape),
         )
 
     def for_keep(self, keep: float) -> "Recipe":
-        """The recipe for a run on the fraction `keep` of the data."""
+        """The recipe for a run on the fraction `keep` of the data.
+
+        >>> RECIPES["paper"].for_keep(0.1).batch, round(RECIPES["fast"].for_keep(0.1).lr, 2)
+        (32, 0.24)
+        """
         batches = [batch for limit, batch in sorted(self.batch_by_keep) if keep <= limit + 1e-9]
-        return dataclasses.replace(self, batch=batches[0]) if batches else self
+        return dataclasses.replace(self, batch=[*batches, self.batch][0], lr=self.lr / keep**self.keep_power)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -108,16 +115,17 @@ RECIPES: dict[str, Recipe] = {
             "fast",
             16,
             "muon",
-            lr=0.24,
+            lr=0.12,
             momentum=0.6,
             weight_decay=1e-3,
             schedule="linear",
-            smoothing=0.2,
+            smoothing=0.1,
             views=Views(flip=None, crop=None),
             whiten=True,
-            bias_lr=0.053,
-            head_lr=0.67,
+            bias_lr=0.106,
+            head_lr=1.4,
             first_until=3 / 8,
+            keep_power=0.3,
         ),
         Recipe(
             "paper",
