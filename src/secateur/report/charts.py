@@ -97,7 +97,7 @@ def class_shares(names: Sequence[str], before: np.ndarray, after: np.ndarray) ->
     )
 
 
-def class_accuracies(names: Sequence[str], runs: dict[str, Sequence[float]]) -> dict[str, Any]:
+def class_accuracies(names: Sequence[str], runs: dict[str, Sequence[float | None]]) -> dict[str, Any]:
     """Test accuracy of each class under each run."""
     import altair as alt
 

@@ -133,7 +133,7 @@ def starved(subset: Subset, classes: Sequence[str]) -> list[tuple[str, int, int]
     return [(classes[k], int(after[k]), int(before[k])) for k in np.flatnonzero(after < STARVED * fair).tolist()]
 
 
-def _per_class_runs(material: Material) -> dict[str, Sequence[float]]:
+def _per_class_runs(material: Material) -> dict[str, Sequence[float | None]]:
     """Recall of each class under the student, or under each row of a comparison."""
     if material.comparison is not None:
         return {
