@@ -1,11 +1,12 @@
 """The table of benchmarks/cifar10-cpu.md: every cell is trained once and kept, so that a stopped run goes on.
 
-    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part fast,seeds,lengths,sgd] [--keep 0.1,0.3]
+    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part fast,seeds,sgd,lengths,schedules] [--keep 0.1,0.3]
 
-fast:     every method, trained with `fast`, plain and with the recorded proxy as teacher.
-seeds:    random and dual at keep 0.1 with three seeds.
-lengths:  dual at keep 0.1 from recordings of 4, 8 and 16 epochs.
-sgd:      the same as `fast`, trained with `sgd`.
+fast:       every method, trained with `fast`, plain and with the recorded proxy as teacher.
+seeds:      random and dual at keep 0.1 with three seeds.
+sgd:        the same as `fast`, trained with `sgd`.
+lengths:    dual at keep 0.1 from the first 4 and 8 and from all 16 epochs of the recording.
+schedules:  dual at keep 0.1 from recordings whose schedule ends after 4 and 8 epochs.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
     """Run the parts asked for and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--part", default="fast,seeds,lengths,sgd")
+    parser.add_argument("--part", default="fast,seeds,sgd,lengths,schedules")
     parser.add_argument("--keep", default="0.1,0.3")
     asked = parser.parse_args()
     data, out = str(Path(os.environ["SECATEUR_DATA"]) / "cifar10"), asked.out
@@ -65,10 +66,11 @@ def main() -> None:
             print(table(sc.compare(data, methods=METHODS, keep=keep, recipe=part, out=out / "main").rows), flush=True)
         elif part == "seeds":
             print(table(seeds(data, out / "main")), flush=True)
-        else:
+        elif part == "lengths":
             first = [f"dual:epochs={n},window=3" for n in (4, 8)]
             of_16 = sc.compare(data, methods=["dual", *first], keep=[0.1], distill="off", out=out / "main")
             print(table(of_16.rows), flush=True)
+        else:
             for epochs in (4, 8):
                 print(own_schedule(data, epochs, out / f"epochs-{epochs}"), flush=True)
 
