@@ -1,6 +1,6 @@
 """The table of benchmarks/cifar10-cpu.md: every cell is trained once and kept, so that a stopped run goes on.
 
-    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part fast,seeds,sgd,lengths,schedules] [--keep 0.1,0.3]
+    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part PARTS] [--keep 0.1,0.3] [--methods NAMES]
 
 fast:       every method, trained with `fast`, plain and with the recorded proxy as teacher.
 seeds:      random and dual at keep 0.1 with three seeds.
@@ -25,7 +25,6 @@ from secateur.study.select import Pool
 from secateur.study.session import session
 from secateur.training.recipes import RECIPES
 
-METHODS = ("el2n", "forgetting", "dual", "ccs", "tdds")
 HEAD = "| method | keep | plain | + teacher | worst class, plain | + teacher | steps | seconds, plain | + teacher |"
 
 
@@ -57,13 +56,15 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--part", default="fast,seeds,sgd,lengths,schedules")
     parser.add_argument("--keep", default="0.1,0.3")
+    parser.add_argument("--methods", default="el2n,forgetting,dual,ccs,tdds")
     asked = parser.parse_args()
     data, out = str(Path(os.environ["SECATEUR_DATA"]) / "cifar10"), asked.out
     keep = [float(k) for k in asked.keep.split(",")]
     for part in asked.part.split(","):
         print(f"\n{part}\n", flush=True)
         if part in RECIPES:
-            print(table(sc.compare(data, methods=METHODS, keep=keep, recipe=part, out=out / "main").rows), flush=True)
+            methods = asked.methods.split(",")
+            print(table(sc.compare(data, methods=methods, keep=keep, recipe=part, out=out / "main").rows), flush=True)
         elif part == "seeds":
             print(table(seeds(data, out / "main")), flush=True)
         elif part == "lengths":
