@@ -43,8 +43,8 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of handing it back to the system.
 
-    Every step frees and asks for the same hundreds of megabytes; without this each page is faulted in anew, which
-    costs a step of resnet9 a sixth of its time (benchmarks/step.md). Does nothing where there is no glibc.
+    Every step frees and asks for the same hundreds of megabytes; without this each page is faulted in anew
+    (benchmarks/step.py measures what that costs). Does nothing where there is no glibc.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
