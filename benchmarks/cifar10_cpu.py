@@ -71,9 +71,11 @@ def main() -> None:
             first = [f"dual:epochs={n},window=3" for n in (4, 8)]
             of_16 = sc.compare(data, methods=["dual", *first], keep=[0.1], distill="off", out=out / "main")
             print(table(of_16.rows), flush=True)
-        else:
+        elif part == "schedules":
             for epochs in (4, 8):
                 print(own_schedule(data, epochs, out / f"epochs-{epochs}"), flush=True)
+        else:
+            parser.error(f"part: expected fast, seeds, sgd, lengths or schedules, got {part}")
 
 
 def seeds(data: str, out: Path) -> list[Row]:

@@ -39,16 +39,10 @@ def somebodys_loop(few_digits):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/your-own.md"])
-def test_examples_in_python_run(page, somebodys_loop, tmp_path, monkeypatch):
+def test_examples_in_python_run_and_leave_a_subset(page, somebodys_loop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks(page)
     assert found
     for block in found:
         exec(compile(block, page, "exec"), somebodys_loop)
-
-
-def test_the_loop_in_the_readme_leaves_a_subset(somebodys_loop, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for block in blocks("README.md"):
-        exec(compile(block, "README.md", "exec"), somebodys_loop)
     assert len(somebodys_loop["subset"]) == round(0.3 * 512)

@@ -157,7 +157,7 @@ def test_vectors_have_galleries_without_pictures(tmp_path):
 def test_the_report_draws_in_a_browser_without_network(pruned, hostile, tmp_path):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        pytest.skip("no chromium on this machine")
+        pytest.skip("no chromium on this machine, which is what draws the report")
     from playwright.sync_api import sync_playwright
 
     write_report(pruned)

@@ -81,6 +81,17 @@ def test_the_student_is_better_than_chance_by_far_and_its_numbers_add_up(pruned)
     assert result["steps"] == round(4 * 25 * (154 / 512) ** 0.5)
 
 
+@pytest.mark.parametrize(("method", "epochs_paid"), [("random", 0), ("dual", 4)])
+def test_a_bill_has_only_the_stages_its_own_pruning_needs(copied, few_digits, method, epochs_paid):
+    from secateur.study.out import Out
+
+    Out(copied).note("query", {}, seconds=1e6, examples=10**6)  # of an earlier `drop` in the same folder
+    prune(few_digits, copied, method=method)
+    line = read_json(copied / "bill.json")["bills"][0]
+    assert line["once_examples"] == epochs_paid * 512
+    assert line["once_seconds"] < 1e6
+
+
 def test_the_bill_adds_up(pruned):
     bill = read_json(pruned / "bill.json")
     stages, line = bill["stages"], bill["bills"][0]
@@ -237,6 +248,20 @@ class TestBadInput:
     def test_what_nobody_knows_is_named_with_what_is_near(self, few_digits, tmp_path, options, message):
         with pytest.raises(SecateurError, match=message):
             prune(few_digits, tmp_path / "out", **options)
+
+    @pytest.mark.parametrize(
+        "options", [{"net": "resnet10"}, {"recipe": "quick"}, {"budget": "money"}, {"distill": "of", "train": True}]
+    )
+    def test_a_misspelt_option_stops_before_anything_is_trained_and_blocks_nothing(self, few_digits, tmp_path, options):
+        with pytest.raises(SecateurError):
+            prune(few_digits, tmp_path / "out", **options)
+        assert not (tmp_path / "out" / "recording.zarr").exists()
+        assert read_json(tmp_path / "out" / "run.json")["stages"] == {}
+
+    def test_a_student_without_a_test_split_stops_before_anything_is_trained(self, few_digits, tmp_path):
+        with pytest.raises(SecateurError, match="test: the data has no test split.*compare"):
+            sc.prune(few_digits[0], keep=0.3, train=True, out=tmp_path / "out", **SMALL)
+        assert not (tmp_path / "out" / "recording.zarr").exists()
 
     def test_out_that_holds_something_else_is_left_alone(self, few_digits, tmp_path):
         (tmp_path / "out").mkdir()

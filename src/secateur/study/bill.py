@@ -61,26 +61,41 @@ def stage_costs(out: Out) -> dict[str, dict[str, float]]:
     return {n: costs[n] for n in STAGES if n in costs}
 
 
+def spent_once(out: Out, *, recording: bool, recall: bool) -> tuple[float, int]:
+    """Seconds and examples of the stages that a pruning needs once; others in the folder are of other methods.
+
+    recording: does it score, or does the recorded net teach? recall: does it need the recall of each class?
+    """
+    idle = (() if recording else ("record", "score")) + (() if recall else ("query",))
+    used = [c for n, c in stage_costs(out).items() if n not in idle]
+    return math.fsum(c["seconds"] for c in used), int(sum(c["examples"] for c in used))
+
+
 def make_bill(
-    out: Out, name: str, *, full_steps: int, batch: int, steps: int, student: Result | None, full: Result | None,
-    needs_recording: bool = True,
-) -> Bill:  # fmt: skip
+    out: Out,
+    name: str,
+    *,
+    recording: bool,
+    recall: bool,
+    full_steps: int,
+    batch: int,
+    steps: int,
+    student: Result | None,
+) -> Bill:
     """The bill of one pruning; what was not run is estimated from the seconds an example took while recording."""
-    costs = stage_costs(out)
-    once = {n: c for n, c in costs.items() if needs_recording or n not in ("record", "score")}
-    record = costs.get("record", {"seconds": 0.0, "examples": 0})
+    seconds, examples = spent_once(out, recording=recording, recall=recall)
+    record = stage_costs(out).get("record", {"seconds": 0.0, "examples": 0})
     pace = record["seconds"] / record["examples"] if record["examples"] else 0.0
     train_examples = steps * batch if student is None else student.examples
-    full_examples = full_steps * batch if full is None else full.examples
     return Bill(
         name=name,
-        once_seconds=sum(c["seconds"] for c in once.values()),
-        once_examples=int(sum(c["examples"] for c in once.values())),
+        once_seconds=seconds,
+        once_examples=examples,
         train_seconds=pace * train_examples if student is None else student.seconds,
         train_examples=train_examples,
-        full_seconds=pace * full_examples if full is None else full.seconds,
-        full_examples=full_examples,
-        measured=student is not None and full is not None,
+        full_seconds=pace * full_steps * batch,
+        full_examples=full_steps * batch,
+        measured=False,
     )
 
 

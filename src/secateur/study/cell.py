@@ -176,11 +176,11 @@ def _digest(work: Session, run: Run) -> str:
         "recipe": dataclasses.asdict(run.recipe),
         "steps": run.steps,
         "seed": run.seed,
-        "ids": None if run.subset is None else _hash(run.subset.ids.tobytes() + run.subset.weights.tobytes()),
+        "ids": None if run.subset is None else content_hash(run.subset.ids.tobytes() + run.subset.weights.tobytes()),
         "distill": None if run.distill is None else dataclasses.asdict(run.distill),
         "teacher": None if run.distill is None else _teacher_hash(run.teacher),
     }
-    return _hash(json.dumps(about, sort_keys=True).encode())
+    return content_hash(json.dumps(about, sort_keys=True).encode())
 
 
 def _teacher_hash(teacher: Any) -> str:
@@ -188,10 +188,11 @@ def _teacher_hash(teacher: Any) -> str:
     if isinstance(teacher, (str, Path)):
         path = Path(teacher)
         path = path / "model.safetensors" if path.is_dir() else path
-        return _hash(path.read_bytes()) if path.is_file() else str(path)
+        return content_hash(path.read_bytes()) if path.is_file() else str(path)
     values = [np.ascontiguousarray(v.detach().float().cpu().numpy()) for v in teacher.state_dict().values()]
-    return _hash(b"".join(v.tobytes() for v in values))
+    return content_hash(b"".join(v.tobytes() for v in values))
 
 
-def _hash(content: bytes) -> str:
+def content_hash(content: bytes) -> str:
+    """A short name for bytes."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()

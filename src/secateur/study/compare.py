@@ -1,6 +1,5 @@
 """Methods side by side, each beside the rivals that cost as little."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
 from secateur.store.files import write_json
-from secateur.study.bill import Bill, stage_costs, write_bills
+from secateur.study.bill import Bill, spent_once, write_bills
 from secateur.study.cell import Result, plan_run, run_cell
 from secateur.study.proxy import proxy_in
 from secateur.study.query import recall_in
@@ -122,6 +121,11 @@ def compare(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
     ) as work:
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
+        for count in counts:  # what is impossible stops here, before the long part
+            plan_run(
+                work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
+                teacher=None if distill in (None, "off") else "", distill=distill,
+            )  # fmt: skip
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
         recording = record_in(work, record_plan)
@@ -208,26 +212,19 @@ class Plan:
 
     def bills(self, rows: Sequence[Row]) -> Iterator[Bill]:
         """What each pruned row cost, all of it measured."""
-        costs = stage_costs(self.work.out)
         full = rows[0]
         for row in rows:
             if row.method in ("full", "full, cut short", "proxy"):
                 continue
-            once = [c for n, c in costs.items() if self._needs(row, n)]
+            drop, random = (row.method.startswith(name) for name in ("drop", "random"))
+            seconds, examples = spent_once(self.work.out, recording=row.teacher or not (drop or random), recall=drop)
             yield Bill(
                 name=f"{row.method}, keep {row.keep}" + (" + teacher" if row.teacher else ""),
-                once_seconds=math.fsum(c["seconds"] for c in once),
-                once_examples=int(sum(c["examples"] for c in once)),
+                once_seconds=seconds,
+                once_examples=examples,
                 train_seconds=fmean(r.seconds for r in row.results),
                 train_examples=row.results[0].examples,
                 full_seconds=fmean(r.seconds for r in full.results),
                 full_examples=full.results[0].examples,
                 measured=True,
             )
-
-    @staticmethod
-    def _needs(row: Row, stage: str) -> bool:
-        """Random needs no recording but for its teacher."""
-        if stage == "query":
-            return row.method.startswith("drop")
-        return row.method != "random" or row.teacher

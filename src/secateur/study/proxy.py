@@ -1,9 +1,7 @@
 """How good the recorded proxy is itself: the teacher's accuracy, and what its recording run would have given alone."""
 
-import hashlib
-
 from secateur.store.files import read_json
-from secateur.study.cell import Result
+from secateur.study.cell import Result, content_hash
 from secateur.study.record import RecordingPlan
 from secateur.study.session import Session
 from secateur.training.evaluate import accuracy
@@ -13,7 +11,7 @@ from secateur.training.nets import load_net
 def proxy_in(work: Session, plan: RecordingPlan) -> Result:
     """The proxy on the test split, read once and kept in proxy.json; its work is that of the recording run."""
     model, path = work.out / "model.safetensors", work.out / "proxy.json"
-    weights = hashlib.blake2b(model.read_bytes(), digest_size=8).hexdigest()
+    weights = content_hash(model.read_bytes())
     if path.exists() and read_json(path)["folder"] == weights:
         return Result.read(path)
     spent = work.out.run["stages"]["record"]

@@ -1,5 +1,6 @@
 """The main job: record, score, select, write what is kept, and report; train a student on it where asked."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,15 @@ def prune(
     """
     chosen = find_method(method)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
-        resolve_keep(keep, len(work.source.train.usable))  # before the long part
+        if train:
+            work.test_split()  # stops here where there is none
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         plan = RecordingPlan.make(
             work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, eval_pass=eval_pass
         )
         taught = train and distill not in (None, "off")
-        recording = record_in(work, plan) if chosen.score is not None or taught else None
-        subset = _select(work, plan, recording, chosen, keep, seed, limits)
-        run = plan_run(
+        student_of = partial(
+            plan_run,
             work,
             f"{chosen.name}, keep {keep}",
             net=net,
@@ -72,16 +73,21 @@ def prune(
             epochs=epochs,
             budget=budget,
             seed=seed,
-            subset=subset,
             teacher=work.out / "model.safetensors" if taught else None,
             distill=distill,
         )
+        student_of(like=resolve_keep(keep, len(work.source.train.usable)))  # what is impossible stops here
+        needs_recording = chosen.score is not None or taught
+        recording = record_in(work, plan) if needs_recording else None
+        subset = _select(work, plan, recording, chosen, keep, seed, limits)
+        run = student_of(subset=subset)
         work.out.forget("train")  # a student of another subset
         student = train_in(work, run, budget) if train else None
         full = full_steps(run.recipe, len(work.source.train.usable))
         bill = make_bill(
-            work.out, run.name, full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student, full=None
-        )
+            work.out, run.name, recording=needs_recording, recall=chosen.recall,
+            full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student,
+        )  # fmt: skip
         write_bills(work.out, [bill])
         work.progress.say(bill.verdict)
         from secateur.report import write_report

@@ -53,7 +53,9 @@ class RecordingPlan:
             raise SecateurError(f"epochs: expected at least 1, got {epochs}")
         chosen = find_recipe(recipe).for_data(len(work.source.train.usable), work.train.shape)
         chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-        return cls(work.net_name(net), chosen, seed, None if fields is None else tuple(sorted(fields)), eval_pass)
+        name = work.net_name(net)
+        work.build_net(name, seed=seed, whiten=False)  # a net that cannot be built stops before OUT remembers it
+        return cls(name, chosen, seed, None if fields is None else tuple(sorted(fields)), eval_pass)
 
     def as_json(self) -> dict[str, Any]:
         """As run.json gives it back."""

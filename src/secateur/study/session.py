@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateur.data.source import Source, open_data
+from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.study.out import Out
@@ -42,9 +42,16 @@ class Session:
     @cached_property
     def test(self) -> Tensors:
         """The test split as tensors; an error where there is none."""
+        return Tensors(self.test_split(), self.device)
+
+    def test_split(self) -> Split:
+        """The test split as it came in; an error where there is none."""
         if self.source.test is None:
-            raise SecateurError("test: the data has no test split; name one with --test")
-        return Tensors(self.source.test, self.device)
+            raise SecateurError(
+                "test: the data has no test split; name a split with --test, or lay images out as train/CLASS and "
+                "test/CLASS; `compare` holds out a fifth of the train split"
+            )
+        return self.source.test
 
     def net_name(self, asked: str | None) -> str:
         """The net asked for, or the default for this data and device."""

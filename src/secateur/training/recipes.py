@@ -95,7 +95,7 @@ class Recipe:
         (32, 0.24)
         """
         batches = [batch for limit, batch in sorted(self.batch_by_keep) if keep <= limit + 1e-9]
-        return dataclasses.replace(self, batch=[*batches, self.batch][0], lr=self.lr / keep**self.keep_power)
+        return dataclasses.replace(self, batch=next(iter(batches), self.batch), lr=self.lr / keep**self.keep_power)
 
 
 RECIPES: dict[str, Recipe] = {
