@@ -17,6 +17,7 @@ _HOMES = {
     "Recording": "secateur.store.recording",
     "Subset": "secateur.store.tables",
     "SecateurError": "secateur.errors",
+    "Weighted": "secateur.registry",
     "prune": "secateur.study.prune",
     "record": "secateur.study.record",
     "score": "secateur.study.score",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from secateur.fields import FIELDS
-from secateur.registry import ENTRIES, Entry
+from secateur.registry import ENTRIES, PER_EXAMPLE, Entry, Weighted
 
 Fields = dict[str, np.ndarray]
 
@@ -62,7 +62,26 @@ def example_recording(examples: int = 50, *, epochs: int = 12, classes: int = 4,
         "logits_mean": logits.mean(axis=0),
         "labels": labels,
     }
-    return out | _steps(p)
+    return out | _steps(p) | _probed(p[-1], errors[-1], rng)
+
+
+def _probed(p: np.ndarray, errors: np.ndarray, rng: np.random.Generator) -> Fields:
+    """What probes fill in; p, errors (examples, classes) of the last epoch."""
+    examples = len(p)
+    included = rng.random((6, examples)) < 0.7
+    included[0], included[1] = True, False  # every example is seen by some runs and not by others
+    return {
+        "features": rng.normal(size=(examples, 6)) + 3 * np.pad(p, ((0, 0), (0, max(0, 6 - p.shape[1]))))[:, :6],
+        "p_final": p,
+        "errors": errors,
+        "grad_norm": np.linalg.norm(errors, axis=1) * (1 + rng.random((3, examples))),
+        "margin_l2": rng.random(examples),
+        "curvature": rng.random(examples),
+        "complexity": rng.random(examples) * 3,
+        "reconstruction": rng.random(examples),
+        "included": included,
+        "correct_runs": rng.random((6, examples)) < np.where(included, 0.9, 0.5),
+    }
 
 
 def _steps(p: np.ndarray) -> Fields:
@@ -191,17 +210,18 @@ def _inputs(examples: int) -> dict[str, Any]:
     return {
         "scores": fields["p_target"].std(axis=0),
         "p_mean": fields["p_target"].mean(axis=0),
-        "labels": fields["labels"],
         "recall": np.array([0.9, 0.8, 0.6, 0.3]),
         "n": examples,
-    }
+        "validation": np.arange(examples) % 5 == 0,
+    } | {name: fields[name] for name in PER_EXAMPLE if name != "logits_mean"}
 
 
 def _select(fn: Callable[..., Any], inputs: dict[str, Any], keep: int | float, seed: int, **knobs: Any) -> np.ndarray:
     entry = entry_of(fn)
     if "rng" in entry.knobs:
         knobs["rng"] = np.random.default_rng(seed)
-    return np.asarray(fn(*(inputs[name] for name in entry.needs), keep=keep, **knobs))
+    out = fn(*(inputs[name] for name in entry.needs), keep=keep, **knobs)
+    return out.ids if isinstance(out, Weighted) else np.asarray(out)
 
 
 def selector_keeps_exactly(fn: Callable[..., Any], **knobs: Any) -> None:

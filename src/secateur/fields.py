@@ -81,6 +81,7 @@ FIELDS: dict[str, Field] = {
     "margin_l2": Field(("examples",), "distance to the decision boundary (DeepFool)", 0, probe="margins"),
     "curvature": Field(("examples",), "curvature of the loss in the input", 0, probe="curvature"),
     "complexity": Field(("examples",), "mean loss under growing distortion of a pre-trained net", 0, probe="masking"),
+    "reconstruction": Field(("examples",), "squared error of a small super-resolution net", 0, probe="restoration"),
     "included": Field(_RUNS, "did the run train on the example?", 0, 1, "bool", probe="subset_runs"),
     "correct_runs": Field(_RUNS, "did the run classify the example?", 0, 1, "bool", probe="subset_runs"),
 }

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Literal, ParamSpec
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,8 +18,23 @@ from secateur.fields import FIELDS, check
 
 P = ParamSpec("P")
 Kind = Literal["score", "summary", "selector"]
-INPUTS = ("scores", "labels", "p_mean", "recall", "n")
-"""What a selector may ask for: scores, their companions, or just the number of examples."""
+COMPANIONS = ("scores", "p_mean", "recall", "validation", "n")
+PER_EXAMPLE = tuple(name for name, field in FIELDS.items() if field.axes[0] == "examples")
+"""A selector may ask for companions of a score, for fields with a value or a row an example, or just for how many
+examples there are. recall: (classes,) on validation data; validation: (examples,), is it of the validation part?"""
+
+
+class Weighted(NamedTuple):
+    """What a selector with weights returns: sorted ids (keep,) and how much each counts (keep,), 0 or more.
+
+    Where a method finds fewer examples than asked for, the rest is filled in its own order of preference with weight 0.
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray
+
+
+R = TypeVar("R", np.ndarray, Weighted)
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Entry:
 
     name: str
     kind: Kind
-    fn: Callable[..., np.ndarray]
+    fn: Callable[..., Any]
     needs: tuple[str, ...]
     knobs: Mapping[str, inspect.Parameter]
     source: str
@@ -75,22 +90,22 @@ def summary(*, source: str) -> Callable[[Callable[P, np.ndarray]], Callable[P, n
     return _register("summary", source, False)
 
 
-def selector(*, source: str) -> Callable[[Callable[P, np.ndarray]], Callable[P, np.ndarray]]:
-    """Register a pure function of scores and their companions to the sorted ids to keep."""
+def selector(*, source: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a pure function of scores, their companions or fields to the sorted ids to keep, or to `Weighted`."""
     return _register("selector", source, True)
 
 
-def _register(kind: Kind, source: str, whole_set: bool) -> Callable[[Callable[P, np.ndarray]], Callable[P, np.ndarray]]:
-    def decorate(fn: Callable[P, np.ndarray]) -> Callable[P, np.ndarray]:
+def _register(kind: Kind, source: str, whole_set: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def decorate(fn: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(fn)
         needs = tuple(n for n, p in signature.parameters.items() if p.kind is not p.KEYWORD_ONLY)
-        known = INPUTS if kind == "selector" else FIELDS
+        known = (*COMPANIONS, *PER_EXAMPLE) if kind == "selector" else FIELDS
         if missing := [n for n in needs if n not in known]:
             raise TypeError(f"{fn.__name__} asks for {missing}, which nothing provides")
         guard = _guarded_selector if kind == "selector" else _guarded_score
 
         @wraps(fn)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> np.ndarray:
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             return guard(fn, needs, bound)
@@ -103,7 +118,7 @@ def _register(kind: Kind, source: str, whole_set: bool) -> Callable[[Callable[P,
     return decorate
 
 
-def _guarded_score(fn: Callable[..., np.ndarray], needs: tuple[str, ...], bound: inspect.BoundArguments) -> np.ndarray:
+def _guarded_score(fn: Callable[..., Any], needs: tuple[str, ...], bound: inspect.BoundArguments) -> Any:
     arrays = {n: _wide(np.asarray(bound.arguments[n])) for n in needs}
     sizes = check(arrays)
     bound.arguments.update(arrays)
@@ -112,35 +127,40 @@ def _guarded_score(fn: Callable[..., np.ndarray], needs: tuple[str, ...], bound:
     return out
 
 
-def _guarded_selector(
-    fn: Callable[..., np.ndarray], needs: tuple[str, ...], bound: inspect.BoundArguments
-) -> np.ndarray:
+def _guarded_selector(fn: Callable[..., Any], needs: tuple[str, ...], bound: inspect.BoundArguments) -> Any:
     examples = _count_examples(needs, bound)
     keep = bound.arguments["keep"] = resolve_keep(bound.arguments["keep"], examples)
     out = fn(*bound.args, **bound.kwargs)
-    sound = out.shape == (keep,) and (np.diff(out) > 0).all() and out[0] >= 0 and out[-1] < examples
+    ids, weights = out if isinstance(out, Weighted) else (out, None)
+    sound = ids.shape == (keep,) and (np.diff(ids) > 0).all() and ids[0] >= 0 and ids[-1] < examples
     assert sound, f"{fn.__name__} broke its contract: expected {keep} sorted ids below {examples}"
+    if weights is not None:
+        sound = weights.shape == (keep,) and np.isfinite(weights).all() and weights.min() >= 0
+        assert sound, f"{fn.__name__} broke its contract: expected {keep} weights of 0 or more"
     return out
 
 
 def _count_examples(needs: tuple[str, ...], bound: inspect.BoundArguments) -> int:
-    """Check the per-example arrays of a selector and return how many examples there are."""
-    examples = None
-    for name in needs:
-        if name == "recall":
-            continue
-        if name == "n":
-            return int(bound.arguments["n"])
-        array = bound.arguments[name] = np.asarray(bound.arguments[name])
-        if array.ndim != 1 or not array.size:
-            raise SecateurError(f"{name}: expected a value an example, got an array of shape {array.shape}")
-        if np.isnan(array).any():
-            raise SecateurError(f"{name}: expected numbers, got nan at example {int(np.isnan(array).argmax())}")
-        if examples not in (None, len(array)):
-            raise SecateurError(f"{name} has {len(array)} examples, but {needs[0]} has {examples}")
-        examples = len(array)
-    assert examples is not None
-    return examples
+    """Check what a selector is given an example and return how many examples there are."""
+    if needs == ("n",):
+        return int(bound.arguments["n"])
+    arrays = {n: _wide(np.asarray(bound.arguments[n])) for n in needs if n not in ("recall", "n")}
+    bound.arguments.update(arrays)
+    first = next(iter(arrays))
+    for name, array in arrays.items():
+        if name not in FIELDS:
+            _check_companion(name, array)
+        if array.ndim and len(array) != len(arrays[first]):
+            raise SecateurError(f"{name} has {len(array)} examples, but {first} has {len(arrays[first])}")
+    check({n: a for n, a in arrays.items() if n in FIELDS})
+    return len(arrays[first])
+
+
+def _check_companion(name: str, array: np.ndarray) -> None:
+    if array.ndim != 1 or not array.size:
+        raise SecateurError(f"{name}: expected a value an example, got an array of shape {array.shape}")
+    if np.isnan(array).any():
+        raise SecateurError(f"{name}: expected numbers, got nan at example {int(np.isnan(array).argmax())}")
 
 
 def resolve_keep(keep: int | float, examples: int) -> int:
