@@ -70,7 +70,7 @@ def _record_part(out: Path, part: float) -> None:
 
     from secateur.data.parts import stratified
 
-    with session(DATA, out / "whole", quiet=True) as work:
+    with session(DATA, out.with_name("whole"), quiet=True) as work:
         train = work.source.train
         ids = stratified(train.labels, train.usable, part, rng(0, "part"))
     table = load_dataset("parquet", data_files=f"{DATA}/train.parquet", split="train").select(ids)
@@ -78,7 +78,7 @@ def _record_part(out: Path, part: float) -> None:
     from secateur.training.nets import load_net
 
     started = time.perf_counter()
-    with session(DATA, out / "whole", quiet=True) as work, torch.inference_mode():
+    with session(DATA, out.with_name("whole"), quiet=True) as work, torch.inference_mode():
         net, rows = load_net(out / "model.safetensors", device=work.device), work.train
         found: list[torch.Tensor] = []
         net.body.head.register_forward_pre_hook(lambda _, given: found.append(given[0].clone()))

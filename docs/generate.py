@@ -1,39 +1,115 @@
-"""Write the pages that come from the code: methods.md and cli.md. `--check` fails where they are out of date."""
+"""Write the pages that come from the code: methods.md, a page a method, cli.md. `--check` fails where one is stale."""
 
+import inspect
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner
 
 from secateur.cli import app
-from secateur.fields import FIELDS, RECORDED
+from secateur.fields import FIELDS
+from secateur.methods import METHODS, Method, Setting, bibtex
 from secateur.methods.listing import listing
+from secateur.registry import Entry, get
 
 HERE = Path(__file__).parent
+SETTING = Setting(0.3, 30, 10)
+MEASURED = {"CIFAR-10": "cifar10-cpu", "CIFAR-100": "cifar100-cpu"}
 
 
 def methods_page() -> str:
     """Tables of methods, scores, selectors and recorded fields."""
     lines = ["# Methods, scores, selectors", "", "Made by `docs/generate.py` from the code.", ""]
     rows = listing()
-    lines += ["## Methods", "", "| name | what | score and selector | needs recorded |", "|---|---|---|---|"]
+    lines += ["## Methods", "", "| name | what | score and selector | needs |", "|---|---|---|---|"]
     for row in rows:
         if row["kind"] == "method":
             needs = ", ".join(f"`{n}`" for n in row["needs"]) or "nothing"
-            lines.append(f"| `{row['name']}` | {row['summary']} | {row['how']} | {needs} |")
+            name = f"[`{row['name']}`](methods/{row['name']}.md)"
+            lines.append(f"| {name} | {row['summary']} | {row['how']} | {needs} |")
     for kind, title in (("score", "Scores"), ("selector", "Selectors")):
         lines += ["", f"## {title}", "", "| name | what | needs | knobs | source |", "|---|---|---|---|---|"]
         for row in rows:
             if row["kind"] == kind:
                 needs, knobs = (", ".join(f"`{n}`" for n in row[key]) for key in ("needs", "knobs"))
                 lines.append(f"| `{row['name']}` | {_cell(row['summary'])} | {needs} | {knobs} | {row['source']} |")
-    lines += ["", "## Recorded fields", "", "| field | axes | meaning |", "|---|---|---|"]
-    lines += [f"| `{n}` | {', '.join(FIELDS[n].axes)} | {_cell(FIELDS[n].meaning)} |" for n in RECORDED]
+    lines += ["", "## Fields", "", "| field | axes | meaning | filled by |", "|---|---|---|---|"]
+    lines += [f"| `{n}` | {', '.join(f.axes)} | {_cell(f.meaning)} | {f.probe} |" for n, f in FIELDS.items()]
     return "\n".join(lines) + "\n"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def method_page(row: Method) -> str:
+    """What one method is, when to use it, where it departs from its paper, and what was measured."""
+    score = None if row.score is None else get("score", row.score)
+    selector = get("selector", row.selector)
+    lines = [f"# {row.name}", "", f"Made by `docs/generate.py` from the code. {row.summary}", ""]
+    lines += [f"**When.** {row.when}", "", f"**Needs.** {_needs(row)}", ""]
+    if row.per_class:
+        lines += ["Chooses inside each class, classes keeping their shares; `per_class=0` chooses over all.", ""]
+    if score is not None:
+        lines += [f"## The score `{score.name}`", "", *_entry(score)]
+    lines += [f"## The selector `{selector.name}`", "", *_entry(selector), *_knobs(row, score, selector)]
+    lines += ["## Measured", "", *_measured(row.name)]
+    if row.cite:
+        lines += ["## To cite", "", "```bibtex", bibtex(row.name), "```"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _needs(row: Method) -> str:
+    fields = row.fields(SETTING)
+    logged = [f"`{n}`" for n in fields if FIELDS[n].probe == "recorder" and n != "labels"]
+    parts = [f"{', '.join(logged)} of a recorded run"] if logged else []
+    parts += [f"the probe `{name}`" for name in row.probed(SETTING)]
+    parts += ["the recall of each class on validation data"] if row.recall else []
+    parts += ["a validation part"] if "validation" in get("selector", row.selector).needs else []
+    parts += ["labels"] if row.needs_labels else []
+    return (", ".join(parts) or "nothing") + "."
+
+
+def _entry(entry: Entry) -> list[str]:
+    """The docstring without its example, and the source."""
+    text = (inspect.getdoc(entry.fn) or "").split(">>>")[0].rstrip()
+    return [text, "", f"Source: {entry.source}.", ""]
+
+
+def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
+    """Every knob with the value it has at keep 0.3 of ten classes after 30 epochs."""
+    values = {n: p.default for e in (score, selector) if e for n, p in e.knobs.items() if n not in ("keep", "rng")}
+    use = row.use(SETTING)
+    values |= ({} if use is None else dict(use.knobs)) | row.selector_knobs(SETTING)
+    values |= {k: v for probe in row.probed(SETTING).values() for k, v in probe.items()}
+    values.pop("cutoff_by", None)
+    if not values:
+        return []
+    return ["## Knobs", "", "| knob | value |", "|---|---|", *(f"| `{k}` | {v} |" for k, v in values.items()), ""]
+
+
+def _measured(name: str) -> list[str]:
+    """Its rows in the benchmarks' results."""
+    lines = []
+    for data, file in MEASURED.items():
+        path = HERE.parent / "benchmarks" / f"{file}.json"
+        rows = json.loads(path.read_text()) if path.exists() else []
+        for row in (r for r in rows if r["method"] == name):
+            lines.append(f"| {data} | {row['keep']} | {_percent(row, '')} | {_percent(row, '_taught')} |")
+    if not lines:
+        return ["Not measured yet.", ""]
+    head = ["| data | keep | accuracy (worst class), % | with the recorded net as teacher |", "|---|---|---|---|"]
+    return [*head, *lines, "", "How: [benchmarks](../../benchmarks/cifar10-cpu.md).", ""]
+
+
+def _percent(row: dict[str, Any], suffix: str) -> str:
+    if row.get(f"accuracy{suffix}") is None:
+        return ""
+    spread = row.get(f"spread{suffix}")
+    more = "" if spread is None else f" ± {100 * spread:.2f}"
+    return f"{100 * row[f'accuracy{suffix}']:.2f}{more} ({100 * row[f'worst_class{suffix}']:.1f})"
 
 
 def cli_page() -> str:
@@ -54,15 +130,19 @@ def cli_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"methods.md": methods_page, "cli.md": cli_page}
+def pages() -> dict[str, str]:
+    """Every page by its path."""
+    each = {f"methods/{name}.md": method_page(row) for name, row in METHODS.items()}
+    return {"methods.md": methods_page(), "cli.md": cli_page(), **each}
 
 
 def main() -> None:
     """Write the pages, or compare them with what is there."""
     stale = []
-    for name, make in PAGES.items():
-        path, text = HERE / name, make()
+    for name, text in pages().items():
+        path = HERE / name
         if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             stale.append(name)

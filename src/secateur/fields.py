@@ -75,8 +75,8 @@ FIELDS: dict[str, Field] = {
     "logits_mean": Field(_CLASSES, "mean logits over the epochs that saw the example", per_class=True),
     "labels": Field(("examples",), "class index", 0, dtype="int64"),
     "features": Field(("examples", "dims"), "activations before the last layer", probe="features"),
-    "p_final": Field(_CLASSES, "softmax probabilities of the trained net", 0, 1, probe="features", hint=_LOGITS),
-    "errors": Field(_CLASSES, "p_final - one-hot label", -1, 1, probe="features"),
+    "p_final": Field(_CLASSES, "softmax probabilities of the trained net", 0, 1, probe="outputs", hint=_LOGITS),
+    "errors": Field(_CLASSES, "p_final - one-hot label", -1, 1, probe="outputs"),
     "grad_norm": Field(_RUNS, "length of the loss gradient", 0, probe="gradients"),
     "margin_l2": Field(("examples",), "distance to the decision boundary (DeepFool)", 0, probe="margins"),
     "curvature": Field(("examples",), "curvature of the loss in the input", 0, probe="curvature"),
@@ -90,8 +90,10 @@ RECORDED: tuple[str, ...] = tuple(name for name, f in FIELDS.items() if f.probe 
 """What a Recorder can write."""
 
 
-def check(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+def check(arrays: Mapping[str, np.ndarray], *, ids: np.ndarray | None = None) -> dict[str, int]:
     """Check every array against its field; returns the size of each axis.
+
+    ids: the ids of the examples, where they are not the first ones, for the errors to name.
 
     >>> check({"p_target": np.zeros((3, 5)), "labels": np.zeros(5, dtype=int)})
     {'epochs': 3, 'examples': 5}
@@ -111,7 +113,7 @@ like logits: apply softmax first
                 raise SecateurError(f"{name} has {size} {axis}, but {owner[axis]} has {sizes[axis]}")
             owner.setdefault(axis, name)
         if array.dtype != bool:
-            _check_range(name, field, array)
+            _check_range(name, field, array, ids)
     return sizes
 
 
@@ -123,7 +125,7 @@ def _check_axes(name: str, field: Field, array: np.ndarray) -> None:
         raise SecateurError(f"{name}: expected numbers, got an array of {array.dtype}")
 
 
-def _check_range(name: str, field: Field, array: np.ndarray) -> None:
+def _check_range(name: str, field: Field, array: np.ndarray, ids: np.ndarray | None) -> None:
     """Finite, and inside the field's range. Two reductions when all is well; the search runs on failure only."""
     body = array[1:] if field.needs_previous else array
     if not body.size:
@@ -135,10 +137,12 @@ def _check_range(name: str, field: Field, array: np.ndarray) -> None:
         wrong = ~np.isfinite(body) | (body < field.low - SLACK) | (body > field.high + SLACK)
     index = np.unravel_index(int(np.argmax(wrong)), body.shape)
     value = body[index]
-    shift = 1 if field.needs_previous else 0
-    where = ", ".join(
-        f"{axis} {int(i) + (shift if axis == 'epochs' else 0)}" for axis, i in zip(field.axes, index, strict=True)
-    )
+    at = dict(zip(field.axes, map(int, index), strict=True))
+    if field.needs_previous:
+        at["epochs"] += 1
+    if ids is not None:
+        at["examples"] = int(ids[at["examples"]])
+    where = ", ".join(f"{axis} {i}" for axis, i in at.items())
     expected = f"values must lie in [{field.low:g}, {field.high:g}]" if np.isfinite(value) else "values must be finite"
     hint = f" - {field.hint}" if field.hint and np.isfinite(value) else ""
     raise SecateurError(f"{name}: {expected}, got {value:.4g} at {where}{hint}")

@@ -28,6 +28,7 @@ def prune(
     must_keep: o.MustKeep = None,
     exclude: o.Exclude = None,
     eval_pass: o.EvalPass = False,
+    features: o.Features = None,
     job: o.Job,
 ) -> None:
     """Keep the part of a data set worth training on: record, score, select, write kept/ and a report."""
@@ -37,7 +38,8 @@ def prune(
     subset = run(
         data, keep=wanted, method=method, net=net, train=train, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
-        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass, **job.options,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass,
+        features=features, **job.options,
     )  # fmt: skip
     _tell_pruned(subset, job, trained=train)
 

@@ -41,6 +41,13 @@ Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto,
 Method = Annotated[str, typer.Option(help="see `secateur methods`; knobs after a colon, as dual:c_d=4")]
 Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
 MinPerClass = Annotated[int, typer.Option(help="each class keeps at least so many, or all it has")]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="where features come from: the recorded net by default; FILE.npy, FILE.parquet, `input` for the rows "
+        "themselves, timm:NAME, transformers:NAME or package.module:function"
+    ),
+]
 MustKeep = Annotated[Path | None, typer.Option(help="file of ids that stay: text, .npy or .parquet")]
 Exclude = Annotated[Path | None, typer.Option(help="file of ids that go: text, .npy or .parquet")]
 EvalPass = Annotated[bool, typer.Option("--eval-pass", help="record a clean second pass in place of the training pass")]

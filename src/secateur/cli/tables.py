@@ -27,6 +27,7 @@ def compare(
     min_per_class: o.MinPerClass = 0,
     must_keep: o.MustKeep = None,
     exclude: o.Exclude = None,
+    features: o.Features = None,
     job: o.Job,
 ) -> None:
     """Methods side by side, beside full training, full training cut short, and random."""
@@ -36,7 +37,8 @@ def compare(
     result = run(
         data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
-        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, **job.options,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features,
+        **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json({"about": result.about, "rows": [r.as_json() for r in result.rows]})

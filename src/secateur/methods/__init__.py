@@ -1,6 +1,8 @@
 """The published methods, by name, and what to cite for them."""
 
 from secateur.methods.citations import bibtex
-from secateur.methods.rows import METHODS, Method, Setting, Use, method
+from secateur.methods.model import Method, Setting, Use
+from secateur.methods.rows import METHODS
+from secateur.methods.spec import method
 
 __all__ = ["METHODS", "Method", "Setting", "Use", "bibtex", "method"]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from secateur.methods.rows import METHODS, Setting
+from secateur.methods.model import Setting
+from secateur.methods.rows import METHODS
 from secateur.registry import ENTRIES
 
 

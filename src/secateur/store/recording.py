@@ -16,6 +16,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from secateur.errors import SecateurError, StoreError
 from secateur.fields import FIELDS
 from secateur.store.files import remove, replacing
+from secateur.store.probed import Probed
 
 BLOCK = 1 << 17
 """Examples a chunk, and a block of `Recording.blocks`."""
@@ -59,10 +60,14 @@ class Block(NamedTuple):
 
 
 class Recording:
-    """What a training run told about each example: named arrays with axes (epochs, examples, classes)."""
+    """What a training run told about each example, and what probes found out afterwards: named arrays.
+
+    Axes come in the order (runs, epochs, examples, classes or dims).
+    """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path, self._group = path, group
+        self.probed = Probed(path.with_name("probes.zarr"))
         self._attributes: dict[str, Any] = dict(group.attrs)
 
     @classmethod
@@ -96,8 +101,8 @@ class Recording:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that can be read."""
-        return tuple(self._attributes["fields"])
+        """The fields that can be read: recorded, then probed."""
+        return (*self._attributes["fields"], *self.probed.fields)
 
     @property
     def complete(self) -> bool:
@@ -122,12 +127,11 @@ class Recording:
 
         Raises SecateurError when the run did not record it, naming what it did record.
         """
+        if field in self.probed.fields:
+            filled = self.probed.array(field)
+            return Column(field, filled, tuple(filled.shape))
         if field not in self:
-            hint = "" if field in FIELDS else " (no such field exists)"
-            raise SecateurError(
-                f"{field}: this recording has no such field{hint}; it holds {', '.join(self.fields)}. "
-                f"Record again with it among the fields"
-            )
+            raise SecateurError(f"{field}: this recording has no such field{self._way_out(field)}")
         array = self._group.get(field)
         if not isinstance(array, zarr.Array):
             raise StoreError(f"{self.path}: {field} is not on disk, the run was not closed; run the command again")
@@ -138,12 +142,23 @@ class Recording:
             shape = (self.epochs, *shape[1:])
         return Column(field, array, shape)
 
+    def _way_out(self, field: str) -> str:
+        if field not in FIELDS:
+            return f" (no such field exists); it holds {', '.join(self.fields)}"
+        if FIELDS[field].probe != "recorder":
+            return (
+                f"; the probe `{FIELDS[field].probe}` fills it, which needs the data: run `secateur prune DATA` with a "
+                f"method that uses it and the same --out"
+            )
+        return f"; it holds {', '.join(self.fields)}. Record again with it among the fields"
+
     def blocks(self, fields: Sequence[str], *, epochs: slice = slice(None), size: int = BLOCK) -> Iterator[Block]:
         """The fields a block of examples at a time, so that memory does not grow with the data set."""
         columns = {name: self[name] for name in fields}
         for start in range(0, self.examples, size):
             examples = slice(start, min(start + size, self.examples))
-            index = {n: (epochs, examples) if FIELDS[n].axes[0] == "epochs" else (examples,) for n in fields}
+            part = {"runs": slice(None), "epochs": epochs, "examples": examples}
+            index = {n: tuple(part[a] for a in FIELDS[n].axes if a in part) for n in fields}
             yield Block(examples, {n: column[index[n]] for n, column in columns.items()})
 
 
@@ -169,6 +184,23 @@ class RecordingWriter:
             "fingerprint": fingerprint,
             "provenance": dict(provenance),
         }
+
+    @classmethod
+    def unrecorded(cls, path: Path, labels: np.ndarray, classes: int, fingerprint: str) -> Recording:
+        """A recording of no run, for what needs none: the labels alone, which probes may stand beside."""
+        if not path.exists():
+            writer = cls(
+                path,
+                examples=len(labels),
+                fields=("labels",),
+                classes=classes,
+                fingerprint=fingerprint,
+                provenance={},
+            )
+            writer.create()
+            writer.write_tables({"labels": labels})
+            writer.finish()
+        return Recording.open(path)
 
     def create(self) -> None:
         """Start an empty recording; a recording that is there already is an error."""

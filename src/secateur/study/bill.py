@@ -1,6 +1,7 @@
 """What pruning cost and when it pays: seconds and examples of every stage beside full training."""
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,19 +56,25 @@ STAGES = ("record", "query", "score", "select", "kept")
 
 
 def stage_costs(out: Out) -> dict[str, dict[str, float]]:
-    """Seconds and examples of each stage done so far."""
+    """Seconds and examples of each stage done so far; what a probe trained and looked at is a stage of its own."""
     stages = out.run["stages"]
     costs = {n: {"seconds": s.get("seconds", 0.0), "examples": s.get("examples", 0)} for n, s in stages.items()}
-    return {n: costs[n] for n in STAGES if n in costs}
+    probes = sorted(n for n in costs if n.startswith("probe "))
+    return {n: costs[n] for n in (*STAGES[:2], *probes, *STAGES[2:]) if n in costs}
 
 
-def spent_once(out: Out, *, recording: bool, recall: bool) -> tuple[float, int]:
+def spent_once(out: Out, *, recording: bool, scored: bool, recall: bool, probes: Collection[str]) -> tuple[float, int]:
     """Seconds and examples of the stages that a pruning needs once; others in the folder are of other methods.
 
-    recording: does it score, or does the recorded net teach? recall: does it need the recall of each class?
+    recording: is the recorded net needed, to score, to be probed or to teach? recall: does it need the recall of each
+    class? probes: the ones it needs.
     """
-    idle = (() if recording else ("record", "score")) + (() if recall else ("query",))
-    used = [c for n, c in stage_costs(out).items() if n not in idle]
+    idle = (() if recording else ("record",)) + (() if scored else ("score",)) + (() if recall else ("query",))
+    used = [
+        c
+        for n, c in stage_costs(out).items()
+        if n not in idle and (not n.startswith("probe ") or n.removeprefix("probe ") in probes)
+    ]
     return math.fsum(c["seconds"] for c in used), int(sum(c["examples"] for c in used))
 
 
@@ -75,15 +82,17 @@ def make_bill(
     out: Out,
     name: str,
     *,
-    recording: bool,
-    recall: bool,
+    spent: tuple[float, int],
     full_steps: int,
     batch: int,
     steps: int,
     student: Result | None,
 ) -> Bill:
-    """The bill of one pruning; what was not run is estimated from the seconds an example took while recording."""
-    seconds, examples = spent_once(out, recording=recording, recall=recall)
+    """The bill of one pruning; what was not run is estimated from the seconds an example took while recording.
+
+    spent: seconds and examples of what it needs once, see `spent_once`.
+    """
+    seconds, examples = spent
     record = stage_costs(out).get("record", {"seconds": 0.0, "examples": 0})
     pace = record["seconds"] / record["examples"] if record["examples"] else 0.0
     train_examples = steps * batch if student is None else student.examples

@@ -6,20 +6,21 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from secateur.errors import SecateurError
 from secateur.methods import Method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
 from secateur.store.files import write_json
-from secateur.study.bill import Bill, spent_once, write_bills
+from secateur.study.bill import Bill, write_bills
 from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.held import read_limits
+from secateur.study.pick import Checked
+from secateur.study.pool import Pool
+from secateur.study.prepare import Needs
 from secateur.study.proxy import proxy_in
-from secateur.study.query import recall_in
-from secateur.study.record import RecordingPlan, record_in
-from secateur.study.select import Pool, choose, read_limits, slug
+from secateur.study.record import RecordingPlan
+from secateur.study.select import choose, slug
 from secateur.study.session import Session, session
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
@@ -99,6 +100,7 @@ def compare(
     min_per_class: int = 0,
     must_keep: Any = None,
     exclude: Any = None,
+    features: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     force: bool = False,
@@ -111,8 +113,8 @@ def compare(
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
     Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher.
-    min_per_class, must_keep, exclude: hold in every subset, random ones too. Each cell resumes. Without a test split, a
-    seeded, stratified 20 % of train is held out.
+    min_per_class, must_keep, exclude: hold in every subset, random ones too. features: see `secateur.prune`. Each cell
+    resumes. Without a test split, a seeded, stratified 20 % of train is held out.
     """
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
@@ -120,6 +122,7 @@ def compare(
     with session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
     ) as work:
+        work.source.require_labels("what each method keeps is trained on and tested")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
         for count in counts:  # what is impossible stops here, before the long part
             plan_run(
@@ -128,12 +131,12 @@ def compare(
             )  # fmt: skip
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
-        recording = record_in(work, record_plan)
+        needs = Needs.of(work, record_plan, chosen, counts, features)
+        pool, checked = needs.meet(work, record_plan, taught=True)
         each = tuple(range(seed, seed + seeds))
-        plan = Plan(work, Pool.of(recording), net, recipe, epochs, budget, distill, limits, each)
-        recall = recall_in(work, record_plan) if any(m.recall for m in chosen) else None
+        plan = Plan(work, pool, net, recipe, epochs, budget, distill, limits, each, needs)
         proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
-        rows = (*plan.rivals(keep, counts), proxy, *plan.pruned(chosen, keep, counts, recall))
+        rows = (*plan.rivals(keep, counts), proxy, *plan.pruned(chosen, keep, counts, checked))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
         write_bills(work.out, list(table.bills))
@@ -156,6 +159,7 @@ class Plan:
     distill: str | Distill | None
     limits: Limits
     seeds: tuple[int, ...]
+    needs: Needs
 
     def rivals(self, keep: Sequence[int | float], counts: Sequence[int]) -> Iterator[Row]:
         """All the data: in full, and cut short to the steps of each keep."""
@@ -165,13 +169,13 @@ class Plan:
             yield Row("full, cut short", False, k, count / len(self.work.source.train.usable), cut)
 
     def pruned(
-        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], recall: np.ndarray | None
+        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], checked: Checked
     ) -> Iterator[Row]:
         """Every method at every keep, plain and with the proxy as teacher."""
         usable = len(self.work.source.train.usable)
         for method in methods:
             for k, count in zip(keep, counts, strict=True):
-                subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, recall) for s in self.seeds]
+                subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
                 for teacher in (False, True) if self.distill not in (None, "off") else (False,):
@@ -216,8 +220,8 @@ class Plan:
         for row in rows:
             if row.method in ("full", "full, cut short", "proxy"):
                 continue
-            drop, random = (row.method.startswith(name) for name in ("drop", "random"))
-            seconds, examples = spent_once(self.work.out, recording=row.teacher or not (drop or random), recall=drop)
+            method = next(m for m in self.needs.methods if slug(m) == row.method)
+            seconds, examples = self.needs.spent(self.work.out, method, taught=row.teacher)
             yield Bill(
                 name=f"{row.method}, keep {row.keep}" + (" + teacher" if row.teacher else ""),
                 once_seconds=seconds,

@@ -4,18 +4,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from secateur.methods import Method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
-from secateur.select.limits import Limits
-from secateur.store.recording import Recording
 from secateur.store.tables import Subset
 from secateur.study.bill import make_bill, write_bills
 from secateur.study.budget import full_steps
 from secateur.study.cell import plan_run
-from secateur.study.query import recall_in
-from secateur.study.record import RecordingPlan, record_in
-from secateur.study.select import Pool, read_limits, select_in, write_kept_in
+from secateur.study.held import read_limits
+from secateur.study.prepare import Needs
+from secateur.study.record import RecordingPlan
+from secateur.study.select import select_in, write_kept_in
 from secateur.study.session import Session, session
 from secateur.study.train import train_in
 from secateur.training.distill import Distill
@@ -41,6 +42,7 @@ def prune(
     must_keep: Any = None,
     exclude: Any = None,
     eval_pass: bool = False,
+    features: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     force: bool = False,
@@ -52,12 +54,16 @@ def prune(
     keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`).
     record_recipe, record_epochs: of the short run that is watched. train: also train a student on what is kept, with
     `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`).
-    min_per_class, must_keep, exclude: hold whatever the method. Run again, it goes on where it stood; with another
-    keep or method it uses the recording again. reading: how to read the data, see `secateur.open_data`.
+    min_per_class, must_keep, exclude: hold whatever the method. features: where a method's features come from, the
+    recorded net by default: a file of embeddings, `input` for the rows themselves, or a net that is none of ours
+    (`timm:NAME`, `transformers:NAME`, `package.module:function`). Data without labels can be pruned by methods that
+    need none. Run again, it goes on where it stood; with another keep or method it uses the recording again. reading:
+    how to read the data, see `secateur.open_data`.
     """
     chosen = find_method(method)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         if train:
+            work.source.require_labels("a student is trained on classes; leave --train out")
             work.test_split()  # stops here where there is none
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         plan = RecordingPlan.make(
@@ -76,16 +82,18 @@ def prune(
             teacher=work.out / "model.safetensors" if taught else None,
             distill=distill,
         )
-        student_of(like=resolve_keep(keep, len(work.source.train.usable)))  # what is impossible stops here
-        needs_recording = chosen.score is not None or taught
-        recording = record_in(work, plan) if needs_recording else None
-        subset = _select(work, plan, recording, chosen, keep, seed, limits)
+        count = resolve_keep(keep, len(work.source.train.usable))
+        needs = Needs.of(work, plan, [chosen], [count], features)
+        student_of(like=count)  # what is impossible stops here
+        pool, checked = needs.meet(work, plan, taught=taught)
+        subset = select_in(work.out, pool, chosen, keep, seed, limits, checked=checked)
+        _tell(work, subset)
         run = student_of(subset=subset)
         work.out.forget("train")  # a student of another subset
         student = train_in(work, run, budget) if train else None
         full = full_steps(run.recipe, len(work.source.train.usable))
         bill = make_bill(
-            work.out, run.name, recording=needs_recording, recall=chosen.recall,
+            work.out, run.name, spent=needs.spent(work.out, chosen, taught=taught),
             full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student,
         )  # fmt: skip
         write_bills(work.out, [bill])
@@ -96,20 +104,12 @@ def prune(
     return subset
 
 
-def _select(
-    work: Session,
-    plan: RecordingPlan,
-    recording: Recording | None,
-    method: Method,
-    keep: int | float,
-    seed: int,
-    limits: Limits,
-) -> Subset:
-    """Score, select, and write the kept data set."""
-    recall = recall_in(work, plan) if method.recall else None
+def _tell(work: Session, subset: Subset) -> None:
+    """Write the kept data set, and say what it lacks."""
     train = work.source.train
-    pool = Pool(train.labels, train.fingerprint) if recording is None else Pool.of(recording)
-    subset = select_in(work.out, pool, method, keep, seed, limits, recall=recall)
     write_kept_in(work.out, work.source, subset)
     work.progress.say(f"kept {len(subset)} of {len(train.usable)} examples in {work.out / 'kept'}")
-    return subset
+    counts = np.bincount(train.labels[subset.ids], minlength=len(train.classes))
+    if gone := [name for name, count in zip(train.classes, counts, strict=True) if not count]:
+        names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+        work.progress.say(f"warning: nothing is kept of {names}; --min-per-class N keeps some of every class")

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from secateur.errors import StoreError
+from secateur.fields import FIELDS
 from secateur.methods import Method, Setting, Use
 from secateur.methods import method as find_method
 from secateur.store.recording import Recording
@@ -54,21 +56,32 @@ def uses_of(methods: Sequence[Method], recording: Recording, keeps: Sequence[flo
 
 
 def add_scores(folder: Out, recording: Recording, uses: Sequence[Use]) -> Scores:
-    """Compute the columns that scores.parquet does not have yet, and write it."""
+    """Compute the columns that scores.parquet does not have yet, or has from other probes, and write it."""
     path = folder / "scores.parquet"
-    if not recording.epochs:
-        raise StoreError(f"{recording.path}: no epoch is recorded; record first")
     origin = {"fingerprint": recording.fingerprint, "recorded": recording.provenance, "epochs": recording.epochs}
     columns: dict[str, np.ndarray] = {}
+    probed: dict[str, Any] = {}
     if path.exists():
         before = Scores.open(path)
-        if before.provenance == origin:
-            columns.update(before.columns)
+        if {k: before.provenance.get(k) for k in origin} == origin:
+            columns, probed = dict(before.columns), dict(before.provenance.get("probed", {}))
     labels = np.asarray(recording["labels"])
-    missing = [use for use in uses if use.label not in columns]
+    wanted = {use.label: _probes_of(use, recording) for use in uses}
+    missing = [use for use in uses if use.label not in columns or probed.get(use.label, {}) != wanted[use.label]]
     for use in missing:
         columns[use.label] = compute(recording, use)
-    scores = Scores(labels, dict(sorted(columns.items())), origin)
+        if wanted[use.label]:
+            probed[use.label] = wanted[use.label]
+    provenance = origin | ({"probed": probed} if probed else {})
+    scores = Scores(labels, dict(sorted(columns.items())), provenance)
     if missing or not path.exists():
         scores.save(path)
     return scores
+
+
+def _probes_of(use: Use, recording: Recording) -> dict[str, Any]:
+    """How the probed fields that a score reads were filled, by field."""
+    fields = [FIELDS[n] for n in use.entry.needs]
+    if not recording.epochs and any("epochs" in f.axes for f in fields):
+        raise StoreError(f"{recording.path}: no epoch is recorded, and {use.score} reads them; record first")
+    return {n: recording.probed.asked(n) for n in use.entry.needs if n in recording.probed.fields}

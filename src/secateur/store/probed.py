@@ -1,0 +1,139 @@
+"""What probes filled in, on disk: a zarr group a probe beside the recording, written a block of examples at a time.
+
+A group's attribute `done` says how many rows are filled, over all of its runs, and is written after them: a killed
+probe goes on with the block it was at. Rows that cannot be used stay nan (255 for yes-or-no fields).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from secateur.errors import StoreError
+from secateur.fields import FIELDS, check
+from secateur.store.files import remove
+
+BLOCK = 8192
+"""Examples a chunk; what a killed probe computes again at most."""
+FILL = {"float32": np.nan, "uint8": 255}
+
+
+class Probed:
+    """The fields that probes have filled beside one recording."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._groups = {p.name: p for p in sorted(path.iterdir()) if p.is_dir()} if path.is_dir() else {}
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are filled to the end."""
+        return tuple(n for n, f in FIELDS.items() if f.probe in self._groups and n in self._finished(f.probe))
+
+    def asked(self, field: str) -> dict[str, Any]:
+        """How the field was filled: the probe's knobs, and the net or the file it read."""
+        return dict(self._attributes(FIELDS[field].probe)["asked"])
+
+    def array(self, field: str) -> "zarr.Array[Any]":
+        """The array of one field."""
+        array = zarr.open_group(self._groups[FIELDS[field].probe], mode="r")[field]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _finished(self, probe: str) -> Sequence[str]:
+        attributes = self._attributes(probe)
+        fields: Sequence[str] = attributes["fields"]
+        return fields if attributes["done"] == attributes["runs"] * attributes["examples"] else ()
+
+    def _attributes(self, probe: str) -> dict[str, Any]:
+        try:
+            found = dict(zarr.open_group(self._groups[probe], mode="r").attrs)
+        except Exception:  # killed before the group was whole
+            found = {}
+        return {"asked": {}, "fields": (), "done": -1, "runs": 1, "examples": 0} | found
+
+
+class ProbeWriter:
+    """Fills the fields of one probe, from where an earlier run that was asked the same stood."""
+
+    def __init__(self, path: Path, probe: str, asked: Mapping[str, Any], *, examples: int, runs: int = 1) -> None:
+        self.path, self.probe, self.examples, self.runs = path / probe, probe, examples, runs
+        before = Probed(path)._attributes(probe) if self.path.is_dir() else {}
+        if before.get("asked") != dict(asked) or before["done"] < 0:
+            remove(self.path)
+            about = {"asked": dict(asked), "fields": [], "done": 0, "runs": runs, "examples": examples, "seconds": 0.0}
+            zarr.create_group(self.path, attributes=about)
+        self._group = zarr.open_group(self.path, mode="r+")
+
+    @property
+    def done(self) -> int:
+        """Rows filled so far, over all runs."""
+        return int(str(self._group.attrs["done"]))
+
+    @property
+    def finished(self) -> bool:
+        """Is there nothing left to fill?"""
+        return self.done == self.runs * self.examples
+
+    @property
+    def seconds(self) -> float:
+        """What filling took so far, over all the times it was started."""
+        return float(str(self._group.attrs["seconds"]))
+
+    def write(self, run: int, rows: slice, ids: np.ndarray, arrays: Mapping[str, np.ndarray], seconds: float) -> None:
+        """Fill the examples `rows` of one run: values (ids, ...) for those that can be used.
+
+        Raises SecateurError, naming the example, where a value is not one the field may have.
+        """
+        for name, values in arrays.items():
+            _check(name, values, ids)
+            array = self._array(name, values)
+            block = np.full((rows.stop - rows.start, *values.shape[1:]), FILL[str(array.dtype)], array.dtype)
+            block[ids - rows.start] = values
+            if FIELDS[name].axes[0] == "runs":
+                array[run, rows] = block
+            else:
+                array[rows] = block
+        try:
+            self._group.attrs.update(
+                {
+                    "fields": sorted({*self._fields(), *arrays}),
+                    "done": run * self.examples + rows.stop,
+                    "seconds": self.seconds + seconds,
+                }
+            )
+        except OSError as error:
+            raise StoreError(f"{self.path}: could not be written ({error.strerror}); free some space") from error
+
+    def _fields(self) -> list[str]:
+        fields: Any = self._group.attrs["fields"]
+        return list(fields)
+
+    def _array(self, name: str, values: np.ndarray) -> "zarr.Array[Any]":
+        if name not in self._group:
+            by_run = FIELDS[name].axes[0] == "runs"
+            shape = ((self.runs,) if by_run else ()) + (self.examples, *values.shape[1:])
+            chunks = ((1,) if by_run else ()) + (min(BLOCK, self.examples), *values.shape[1:])
+            dtype = "uint8" if FIELDS[name].dtype == "bool" else FIELDS[name].dtype
+            self._group.create_array(
+                name,
+                shape=shape,
+                chunks=chunks,
+                dtype=dtype,
+                fill_value=FILL[dtype],
+                compressors=(ZstdCodec(level=1), Crc32cCodec()),
+                dimension_names=FIELDS[name].axes,
+            )
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+
+def _check(name: str, values: np.ndarray, ids: np.ndarray) -> None:
+    """Look at one block as one of the field; the error names the example by its id."""
+    if FIELDS[name].axes[0] == "runs":
+        values = values[None]
+    check({name: values}, ids=ids)
