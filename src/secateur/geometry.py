@@ -21,7 +21,9 @@ class Neighbours(NamedTuple):
     distances: np.ndarray
 
 
-def nearest(features: Rows, k: int, *, queries: Rows | None = None, metric: Metric = "euclidean") -> Neighbours:
+def nearest(
+    features: Rows, k: int, *, queries: Float[np.ndarray, "queries dims"] | None = None, metric: Metric = "euclidean"
+) -> Neighbours:
     """The k nearest rows of each query by exact search; where no queries are given, of each row, itself left out.
 
     >>> nearest(np.array([[0.], [1.], [3.]]), 1).ids.ravel()

@@ -7,7 +7,7 @@ from typing import ParamSpec
 
 import typer
 
-from secateur.cli import jobs, tables
+from secateur.cli import jobs, plan, tables
 from secateur.errors import SecateurError
 
 P = ParamSpec("P")
@@ -44,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     jobs.score,
     jobs.select,
     jobs.train,
+    plan.plan,
     tables.compare,
     tables.report,
     tables.methods,

@@ -32,3 +32,28 @@ def pairs(rows: Sequence[Sequence[str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def size(count: int) -> str:
+    """Bytes for people.
+
+    >>> size(999), size(1_500_000), size(3 * 10**9)
+    ('999 B', '1.5 MB', '3.0 GB')
+    """
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def clock(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> clock(0.4), clock(75), clock(3700)
+    ('0.4 s', '1:15', '1:01:40')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -103,6 +103,8 @@ def record_in(work: Session, plan: RecordingPlan) -> Recording:
 def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
     state, store = work.out / "state" / "record.safetensors", work.out / "recording.zarr"
     net = work.build_net(plan.net, seed=plan.seed, whiten=plan.recipe.whiten)
+    if store.exists() and not Recording.open(store).epochs and Recording.open(store).complete:
+        remove(store)  # of no run: it held the labels, for probes to stand beside
     recorder = None if store.exists() and Recording.open(store).complete else _recorder(work, plan, asked, state)
     listener = CleanPass(recorder, net, work.train) if recorder and plan.eval_pass else recorder
     steps = full_steps(plan.recipe, len(work.source.train.usable))

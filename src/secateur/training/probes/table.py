@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+
+from secateur.data.tensors import Tensors
+from secateur.training.nets import Normalised
 from secateur.training.probes.curvature import curvature
 from secateur.training.probes.features import start_features
 from secateur.training.probes.gradients import gradient_norms, unknown_layers
 from secateur.training.probes.margins import deepfool
 from secateur.training.probes.masking import start_masking
 from secateur.training.probes.restoration import start_restoration
-from torch import Tensor, nn
-
-from secateur.data.tensors import Tensors
-from secateur.training.nets import Normalised
 
 PerBatch = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """Raw rows (batch, ...) and labels (batch,) to the fields of each: (batch, ...)."""

@@ -1,0 +1,58 @@
+"""`secateur plan`: how hard a data set is, and what pruning it would take."""
+
+from typing import Any
+
+from secateur.cli import options as o
+from secateur.cli import show
+
+
+@o.works_on_data
+def plan(
+    data: o.Data = "digits",
+    *,
+    keep: o.Keep = "0.3",
+    method: o.Method = "dual",
+    net: o.Net = None,
+    recipe: o.Recipe = "fast",
+    record_recipe: o.RecordRecipe = "sgd",
+    record_epochs: o.RecordEpochs = None,
+    epochs: o.Epochs = None,
+    budget: o.Budget = "balanced",
+    job: o.Job,
+) -> None:
+    """How hard the data are, and the time, disk and memory of each stage of a prune. Features by the net in --out."""
+    wanted = o.parse_keep(keep)
+    from secateur.study.plan import plan as run
+
+    options = {name: value for name, value in job.options.items() if name != "force"}
+    found = run(
+        data, keep=wanted, method=method, net=net, recipe=recipe, record_recipe=record_recipe,
+        record_epochs=record_epochs, epochs=epochs, budget=budget, **options,
+    )  # fmt: skip
+    if job.json:
+        show.as_json(found.as_json())
+    else:
+        _tell(found)
+
+
+def _tell(found: Any) -> None:
+    hard = found.difficulty
+    counts = sorted(found.per_class.values())
+    rows = [["examples", f"{found.usable} of {found.examples} can be used, each {' x '.join(map(str, found.shape))}"]]
+    if counts:
+        rows.append(["classes", f"{len(counts)}, of {counts[0]} to {counts[-1]} examples"])
+    rows.append(["exact duplicates", str(hard.exact_duplicates)])
+    by = f"of {hard.sample} looked at, by {hard.features}"
+    if hard.near_duplicates is not None:
+        rows.append(["near-duplicates", f"{hard.near_duplicates:.1%} {by}"])
+    if hard.contradicted is None:
+        rows.append(["doubtful labels", "not judged: name the folder of a recorded net with --out"])
+    else:
+        rows.append(["doubtful labels", f"{hard.contradicted:.1%} contradicted by their neighbours, {by}"])
+    if hard.spread is not None:
+        rows.append(["spread", f"tail {hard.spread.tail:.3g}, mean {hard.spread.mean:.3g} from test to train"])
+    rows.append(["memory", f"{show.size(found.memory)} at the peak, as read and trained here"])
+    rows.append(["cache", f"{show.size(found.cache)} of files that `datasets` keeps"])
+    show.pairs(rows)
+    stages = [[s.name, show.clock(s.seconds), show.size(s.disk), f"{s.examples:,}"] for s in found.stages]
+    show.table("", ["stage", "time", "disk", "examples"], stages)

@@ -1,0 +1,165 @@
+"""Before anything is pruned: how hard the data are, and what each stage of a prune would take."""
+
+import dataclasses
+import hashlib
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from secateur.data.source import Split
+from secateur.data.tensors import Tensors
+from secateur.difficulty import Spread, contradicted, near_duplicates, spread
+from secateur.methods import Method, Setting
+from secateur.methods import method as find_method
+from secateur.registry import resolve_keep
+from secateur.study.cell import plan_run
+from secateur.study.pace import Stage, stages_of
+from secateur.study.record import RecordingPlan
+from secateur.study.session import Session, session
+from secateur.training.nets import load_net
+from secateur.training.probes.features import start_features
+from secateur.training.seeding import rng
+
+SAMPLE = 2000
+"""Examples that near-duplicates, contradicted labels and spread are estimated on."""
+BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Difficulty:
+    """How hard a data set is. Shares are of a sample of the train split, by `features`; None: not to be had."""
+
+    features: str
+    sample: int
+    exact_duplicates: int
+    near_duplicates: float | None
+    contradicted: float | None
+    spread: Spread | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What `plan` found: the data, how hard they are, what pruning them would take."""
+
+    examples: int
+    usable: int
+    per_class: dict[str, int]
+    shape: tuple[int, ...]
+    difficulty: Difficulty
+    stages: tuple[Stage, ...]
+    memory: int  # bytes at the peak
+    cache: int  # bytes of `datasets`' own copy
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        spread = self.difficulty.spread
+        difficulty = dataclasses.asdict(self.difficulty) | {"spread": None if spread is None else spread._asdict()}
+        return dataclasses.asdict(self) | {"difficulty": difficulty}
+
+
+def plan(
+    data: Any,
+    *,
+    keep: int | float = 0.3,
+    method: str | Method = "dual",
+    record_recipe: str = "sgd",
+    recipe: str = "fast",
+    net: str | None = None,
+    record_epochs: int | None = None,
+    epochs: int | None = None,
+    budget: str = "balanced",
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = False,
+    **reading: Any,
+) -> Outlook:
+    """The difficulty of a data set, and the memory, disk and time that each stage of pruning it would take.
+
+    Trains a few steps and throws them away. out: the OUT folder of an earlier run on the same data, whose net gives the
+    features; without one, the rows themselves are compared, and labels are not judged by pixels. Times are those of
+    this machine as busy as it is now.
+    """
+    chosen = find_method(method)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading) as work,
+    ):
+        train = work.source.train
+        counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
+        model = None if out is None else Path(out) / "model.safetensors"
+        difficulty = _difficulty(work, model)
+        asked = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
+        count = resolve_keep(keep, len(train.usable))
+        setting = Setting(count / len(train.usable), asked.recipe.epochs, len(counts))
+        student = plan_run(work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count)
+        return Outlook(
+            examples=len(train),
+            usable=len(train.usable),
+            per_class=dict(zip(train.classes, counts.tolist(), strict=True)) if train.labelled else {},
+            shape=train.shape,
+            difficulty=difficulty,
+            stages=tuple(stages_of(work, asked, chosen, setting, student)),
+            memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            cache=_cache(train),
+        )
+
+
+def _difficulty(work: Session, model: Path | None) -> Difficulty:
+    """Duplicates over all; the rest on a sample, by the features of `model` or by the rows themselves."""
+    train = work.source.train
+    ids = np.sort(rng(0, "plan").permutation(train.usable)[:SAMPLE])
+    known = model is not None and model.is_file()
+    with work.progress.stage("difficulty") as advance:
+        every = _features(work, work.train, train.usable, model if known else None, advance)
+        at = np.searchsorted(train.usable, ids)
+        doubtful = None
+        if train.labelled and (known or not train.is_image):
+            doubtful = float(contradicted(every, train.labels[train.usable], at).mean())
+        spread_ = None
+        if work.source.test is not None:
+            test_ids = np.sort(rng(0, "plan test").permutation(work.source.test.usable)[:SAMPLE])
+            test = _features(work, work.test, test_ids, model if known else None, lambda done, total: None)
+            spread_ = spread(every, test)
+    return Difficulty(
+        features=str(model) if known else "the rows themselves",
+        sample=len(ids),
+        exact_duplicates=_exact_duplicates(train),
+        near_duplicates=near_duplicates(every, every[at]) if every.any(axis=1).all() else None,
+        contradicted=doubtful,
+        spread=spread_,
+    )
+
+
+def _features(work: Session, data: Tensors, ids: np.ndarray, model: Path | None, advance: Any) -> np.ndarray:
+    """Features (ids, dims) by a net, or the rows flattened, pixels over 255."""
+    plan = [torch.from_numpy(ids[k : k + BATCH]) for k in range(0, len(ids), BATCH)]
+    look = None if model is None else start_features(load_net(model, device=work.device), data, seed=0)
+    parts: list[np.ndarray] = []
+    for at, rows in zip(plan, data.batches(plan), strict=True):
+        labels = data.labels[at.to(data.device)]
+        scale = 255.0 if rows.dtype == torch.uint8 else 1.0
+        found = rows.flatten(1).float() / scale if look is None else look(rows, labels)["features"]
+        parts.append(found.cpu().numpy())
+        advance(sum(map(len, parts)), len(ids))
+    return np.concatenate(parts)
+
+
+def _exact_duplicates(split: Split) -> int:
+    """How many usable rows repeat an earlier one byte for byte, as stored."""
+    seen: set[bytes] = set()
+    for start in range(0, len(split.usable), BATCH):
+        for raw in split.rows.raw(split.usable[start : start + BATCH].tolist()):
+            seen.add(hashlib.blake2b(split.rows.digestible(raw), digest_size=16).digest())
+    return len(split.usable) - len(seen)
+
+
+def _cache(split: Split) -> int:
+    """Bytes of the Arrow files that `datasets` made or maps for this split; 0 for data in memory."""
+    files = getattr(getattr(split.rows, "table", None), "cache_files", [])
+    return sum(Path(file["filename"]).stat().st_size for file in files)
