@@ -31,3 +31,13 @@ class NonFiniteError(SecateurError):
 
 class MissingExtra(SecateurError):
     """An optional package is needed; the message is the command that installs it."""
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a library said, to be quoted in a message of our own.
+
+    >>> reason(OSError("no room\\nhere")), reason(KeyError())
+    ('no room', 'KeyError')
+    """
+    lines = str(error.__cause__ or error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -8,16 +8,24 @@ import numpy as np
 from secateur.data.rows import ImageRows, Rows, VectorRows
 from secateur.errors import DataError
 
+NO_LABELS = "none"
+"""Asked for in place of a label column: read the inputs alone."""
+WITHOUT = f"or read the data without labels: --label {NO_LABELS}"
+"""How messages name that way out."""
+
 _LABEL_NAMES = ("label", "labels", "target", "class", "y", "fine_label")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The two columns of a Hugging Face table that matter; the others are carried along into `kept/`."""
+    """The two columns of a Hugging Face table that matter; the others are carried along into `kept/`.
+
+    label: None for data without labels.
+    """
 
     table: Any  # datasets.Dataset
     input: str
-    label: str
+    label: str | None
 
     @classmethod
     def of(cls, table: Any, input: str | None, label: str | None) -> "Columns":
@@ -28,8 +36,10 @@ class Columns:
     def __len__(self) -> int:
         return len(self.table)
 
-    def labels(self) -> tuple[list[Any], Any]:
+    def labels(self) -> tuple[list[Any], Any] | None:
         """The label column and its feature."""
+        if self.label is None:
+            return None
         return list(self.table.select_columns([self.label])[:][self.label]), self.table.features[self.label]
 
     def rows(self, size: int | None) -> Rows:
@@ -55,10 +65,17 @@ def guess_input(table: Any, asked: str | None) -> str:
     raise DataError(f"input: no column of images or number lists among {', '.join(table.column_names)}; name it")
 
 
-def guess_label(table: Any, asked: str | None, input_column: str) -> str:
-    """The label column: the one asked for, or the only column of class labels, or one with a usual name."""
+def guess_label(table: Any, asked: str | None, input_column: str) -> str | None:
+    """The label column: the one asked for, or the only column of class labels, or one with a usual name.
+
+    None, for no labels, where there is no column beside the input, or where `none` is asked for.
+    """
     from datasets import ClassLabel
 
+    if asked == NO_LABELS:
+        if NO_LABELS in table.column_names:
+            raise DataError(f"label: {NO_LABELS!r} means no labels, but a column is called so too; rename the column")
+        return None
     if asked is not None:
         return _existing(table, asked, "label")
     others = [name for name in table.column_names if name != input_column]
@@ -70,8 +87,8 @@ def guess_label(table: Any, asked: str | None, input_column: str) -> str:
         if len(found) == 1:
             return str(found[0])
         if found:
-            raise DataError(f"label: the columns {', '.join(found)} could all be it; name one with --label")
-    raise DataError(f"label: no column left beside the input {input_column!r}; labels are needed")
+            raise DataError(f"label: the columns {', '.join(found)} could all be it; name one with --label, {WITHOUT}")
+    return None
 
 
 def _existing(table: Any, name: str, argument: str) -> str:
@@ -108,7 +125,8 @@ def class_names(values: list[Any], feature: Any = None, *, split: str = "train")
     for i, value in enumerate(values):
         if isinstance(value, (float, np.floating)) and value == value and not float(value).is_integer():
             raise DataError(
-                f"label: expected classes, got the number {value} at {split} row {i}: targets of regression"
+                f"label: expected classes, got the number {value} at {split} row {i}: targets of regression; name "
+                f"another column with --label, {WITHOUT}"
             )
         if value is None or value != value:
             out.append(None)

@@ -9,7 +9,7 @@ from secateur.data.images import encode
 _TEST_ROWS = 360
 
 
-def digits() -> Found:
+def digits(*, labelled: bool = True) -> Found:
     """The digits as a data set of images; the last 360 rows are the test split."""
     import datasets
     from sklearn.datasets import load_digits
@@ -24,5 +24,5 @@ def digits() -> Found:
         images = [{"bytes": encode(image), "path": None} for image in pixels[part]]
         labels = bunch.target[part].tolist()
         table = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
-        splits[name] = Columns(table, "image", "label")
+        splits[name] = Columns(table, "image", "label" if labelled else None)
     return Found("digits", "digits", splits)

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from secateur.data.columns import Columns
+from secateur.data.columns import NO_LABELS, Columns
 from secateur.data.found import Form, Found
-from secateur.errors import DataError
+from secateur.errors import DataError, reason
 
 Tables = tuple[Form, dict[str, Any], Path | None]
 _WORDS = {
@@ -19,17 +19,17 @@ _WORD = re.compile(rf"(?:^|[-_.])({'|'.join(_WORDS)})(?:[-_.]|$)", re.IGNORECASE
 
 
 def find(data: str, *, input: str | None = None, label: str | None = None, cache: Path | None = None) -> Found:
-    """Open what `data` names: `digits`, a folder of images by class, parquet files, a saved data set, a hub name.
+    """Open what `data` names: a folder of images, flat or by class, parquet files, a saved data set, a hub name.
 
     cache: where `datasets` puts its Arrow copies (parquet and hub data are copied there, about their own size).
     Raises DataError when there is no such thing.
     """
-    form, tables, root = _tables(data, cache)
+    form, tables, root = _tables(data, cache, label)
     splits = {name: Columns.of(table, input, label) for name, table in tables.items()}
     return Found(data, form, splits, root)
 
 
-def _tables(data: str, cache: Path | None) -> Tables:
+def _tables(data: str, cache: Path | None, label: str | None) -> Tables:
     import datasets
 
     path = Path(data).expanduser()
@@ -39,7 +39,7 @@ def _tables(data: str, cache: Path | None) -> Tables:
         return "saved", splits, path
     if path.is_dir():
         files = sorted(str(p) for p in path.rglob("*.parquet") if not _hidden(p, path))
-        return _parquet(files, path, cache) if files else _folder(path, cache)
+        return _parquet(files, path, cache) if files else _folder(path, cache, label)
     files = sorted(glob.glob(str(path), recursive=True))
     if files:
         if wrong := [f for f in files if not f.endswith(".parquet")]:
@@ -71,29 +71,51 @@ def _parquet(files: list[str], root: Path, cache: Path | None) -> Tables:
             for name, group in groups.items()
         }
     except Exception as error:
-        raise DataError(f"data: {root} could not be read as parquet ({_reason(error)})") from None
+        raise DataError(f"data: {root} could not be read as parquet ({reason(error)})") from None
     return "parquet", splits, root
 
 
-def _folder(path: Path, cache: Path | None) -> Tables:
-    """Class folders, or split folders (train/, test/) of class folders."""
+def _folder(path: Path, cache: Path | None, label: str | None) -> Tables:
+    """Class folders, or split folders (train/, test/) of class folders; images directly in a folder have no labels."""
+    folders = _folders(path)
+    if not folders and not _holds_images(path):
+        raise DataError(
+            f"data: {path} holds no parquet files and no folders of images; expected {path}/CLASS/IMAGE, or images "
+            f"without labels directly in it"
+        )
+    named = {p: _WORDS.get(p.name.lower()) for p in folders}
+    roots = {str(word): p for p, word in named.items()} if folders and all(named.values()) else {"train": path}
+    return "folder", {name: _images(root, cache, label) for name, root in roots.items()}, path
+
+
+def _images(root: Path, cache: Path | None, label: str | None) -> Any:
+    """The images of one split, their labels the names of their folders, unless they lie in none or none is asked."""
     from datasets import load_dataset
 
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise DataError(f"data: {path} holds no parquet files and no folders of images; expected {path}/CLASS/IMAGE")
-    named = {p: _WORDS.get(p.name.lower()) for p in folders}
-    roots = {str(word): p for p, word in named.items()} if all(named.values()) else {"train": path}
-    splits = {}
-    for name, root in roots.items():
-        try:
-            files = {"train": f"{glob.escape(str(root))}/**"}  # named, lest a class called `train` be taken for a split
-            splits[name] = load_dataset(
-                "imagefolder", data_files=files, split="train", drop_labels=False, cache_dir=_text(cache)
-            )
-        except Exception as error:
-            raise DataError(f"data: {root} could not be read as images by class ({_reason(error)})") from None
-    return "folder", splits, path
+    flat = _holds_images(root)
+    if label != NO_LABELS and flat and _folders(root):
+        raise DataError(
+            f"label: {root} holds images beside folders of images; move them into class folders, or read all of them "
+            f"without labels: --label {NO_LABELS}"
+        )
+    drop = flat or label == NO_LABELS
+    files = {"train": f"{glob.escape(str(root))}/**"}  # named, lest a class called `train` be taken for a split
+    try:
+        return load_dataset("imagefolder", data_files=files, split="train", drop_labels=drop, cache_dir=_text(cache))
+    except Exception as error:
+        raise DataError(f"data: {root} could not be read as a folder of images ({reason(error)})") from None
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _holds_images(path: Path) -> bool:
+    """Do images lie directly in the folder?"""
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+    known = set(ImageFolder.EXTENSIONS)
+    return any(p.suffix.lower() in known and not p.name.startswith(".") and p.is_file() for p in path.iterdir())
 
 
 def _hub(name: str, cache: Path | None) -> Tables:
@@ -110,16 +132,10 @@ def _hub(name: str, cache: Path | None) -> Tables:
         loaded = load_dataset(name, cache_dir=_text(cache))
     except Exception as error:
         raise DataError(
-            f"data: no file or folder {name}, and the hub did not give a data set of that name ({_reason(error)})"
+            f"data: no file or folder {name}, and the hub did not give a data set of that name ({reason(error)})"
         ) from None
     return "hub", dict(loaded), None
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library said."""
-    lines = str(error.__cause__ or error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""A data set that was found but not read: its splits, each a table of inputs and labels."""
+"""A data set that was found but not read: its splits, each a table of inputs and, mostly, labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Labelled(Protocol):
 
     def __len__(self) -> int: ...
 
-    def labels(self) -> tuple[list[Any], Any]:
-        """The raw labels, and the `datasets` feature that describes them, if any."""
+    def labels(self) -> tuple[list[Any], Any] | None:
+        """The raw labels, and the `datasets` feature that describes them, if any; None for data without labels."""
 
     def rows(self, size: int | None) -> Rows:
         """A reader of the inputs; size: bring images to squares of that side."""

@@ -1,5 +1,7 @@
 """Writing the kept examples as a data set of their own, flat, in the form they came in."""
 
+import glob
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +21,8 @@ _SHARD_BYTES = 500_000_000
 def write_kept(source: Source, ids: Sequence[int] | np.ndarray, folder: Path) -> str:
     """Write rows `ids` of the train split to `folder`, in id order; returns the line of Python that loads them.
 
-    A folder of images becomes class folders of the same files, a saved data set is saved again, everything else
-    becomes parquet. All columns of the input stay.
+    A folder of images becomes class folders of the same files, or, without labels, a folder of them that lie as they
+    lay; a saved data set is saved again, everything else becomes parquet. All columns of the input stay.
     """
     ids = [int(i) for i in ids]
     with replacing(folder) as beside:
@@ -28,7 +30,9 @@ def write_kept(source: Source, ids: Sequence[int] | np.ndarray, folder: Path) ->
         labelled = source.train_as_found
         if source.form == "folder" and isinstance(labelled, Columns):
             _copy_files(labelled, source, ids, beside)
-            return f'datasets.load_dataset("imagefolder", data_dir="{folder}", split="train")'
+            files = f"{glob.escape(str(folder))}/**"  # not data_dir: names such as `test` would be taken for splits
+            drop = not source.labelled
+            return f'datasets.load_dataset("imagefolder", data_files="{files}", split="train", drop_labels={drop})'
         if source.form == "saved" and isinstance(labelled, Columns):
             labelled.table.select(ids).save_to_disk(str(beside))
             return f'datasets.load_from_disk("{folder}")'
@@ -47,19 +51,28 @@ def _write_parquet(table: Any, folder: Path) -> None:
 
 
 def _copy_files(columns: Columns, source: Source, ids: list[int], folder: Path) -> None:
-    """Class folders of the original files; a file name that two images of a class share gets its id in front."""
-    from datasets import Image
-
-    cells = columns.table.cast_column(columns.input, Image(decode=False))
+    """Copies of the original files; a name that two images of a class share gets its id in front."""
     taken: set[Path] = set()
-    for i, cell in zip(ids, cells.select(ids)[:][columns.input], strict=True):
-        origin = Path(cell["path"])
-        target = folder / source.classes[source.train.labels[i]] / origin.name
+    for i, (origin, place) in zip(ids, _places(columns, source, ids), strict=True):
+        target = folder / place
         if target in taken:
             target = target.with_name(f"{i}-{origin.name}")
         taken.add(target)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(origin, target)
+
+
+def _places(columns: Columns, source: Source, ids: list[int]) -> list[tuple[Path, Path]]:
+    """Where each image lies and where its copy goes: its class; without labels, where it lay among all the images."""
+    from datasets import Image
+
+    cells = columns.table.select_columns([columns.input]).cast_column(columns.input, Image(decode=False))
+    origins = [Path(cell["path"]) for cell in cells.select(ids)[:][columns.input]]
+    if source.labelled:
+        classes = [source.classes[k] for k in source.train.labels[ids]]
+        return [(origin, Path(name) / origin.name) for origin, name in zip(origins, classes, strict=True)]
+    home = os.path.commonpath([Path(cell["path"]).parent for cell in cells[:][columns.input]])
+    return [(origin, origin.relative_to(home)) for origin in origins]
 
 
 def _as_table(source: Source, ids: list[int]) -> Any:
@@ -67,7 +80,6 @@ def _as_table(source: Source, ids: list[int]) -> Any:
     import datasets
 
     split = source.train
-    label = datasets.ClassLabel(names=list(source.classes))
     if split.is_image:
         name, feature = "image", datasets.Image()
         values: list[Any] = [{"bytes": encode(split.decoded(i)), "path": None} for i in ids]
@@ -76,5 +88,8 @@ def _as_table(source: Source, ids: list[int]) -> Any:
         values = [split.decoded(i).tolist() for i in ids]
     if not values:
         raise DataError("kept: nothing to write")
-    columns = {name: values, "label": split.labels[ids].tolist()}
-    return datasets.Dataset.from_dict(columns, features=datasets.Features({name: feature, "label": label}))
+    columns, features = {name: values}, {name: feature}
+    if split.labelled:
+        columns["label"] = split.labels[ids].tolist()
+        features["label"] = datasets.ClassLabel(names=list(source.classes))
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))

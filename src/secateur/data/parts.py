@@ -11,6 +11,8 @@ from secateur.errors import DataError
 def stratified(labels: np.ndarray, ids: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """A part of `ids`, sorted: of each class its fraction, rounded, at least one example and never all of them.
 
+    Data without labels are of one class.
+
     >>> len(stratified(np.repeat([0, 1], 50), np.arange(100), 0.1, np.random.default_rng(0)))
     10
     """
@@ -23,7 +25,11 @@ def stratified(labels: np.ndarray, ids: np.ndarray, fraction: float, rng: np.ran
 
 
 def hold_out(source: Source, fraction: float, rng: np.random.Generator) -> Source:
-    """A source whose test split is a part of its train split; its fingerprint tells it from the whole."""
+    """A source whose test split is a part of its train split; its fingerprint tells it from the whole.
+
+    Raises DataError for data without labels, on which nothing can be tested.
+    """
+    source.require_labels("holding out a test split")
     train = source.train
     if len(train.usable) < 2 * len(train.classes):
         raise DataError(f"test: {len(train.usable)} examples are too few to hold some out; name a test split")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.data.columns import Columns
+from secateur.data.columns import NO_LABELS, Columns
 from secateur.data.found import Found, Labelled
 from secateur.data.rows import ArrayRows, DatasetRows, Rows, as_array
 from secateur.errors import DataError
@@ -17,16 +17,16 @@ _LABEL_KEYS = ("label", "labels", "y", "target")
 
 @dataclass(frozen=True)
 class Arrays:
-    """Inputs and labels as arrays."""
+    """Inputs and labels, or inputs alone, as arrays."""
 
     inputs: np.ndarray
-    targets: Sequence[Any]
+    targets: Sequence[Any] | None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def labels(self) -> tuple[list[Any], Any]:
-        return list(self.targets), None
+    def labels(self) -> tuple[list[Any], Any] | None:
+        return None if self.targets is None else (list(self.targets), None)
 
     def rows(self, size: int | None) -> Rows:
         _refuse_size(size)
@@ -35,17 +35,22 @@ class Arrays:
 
 @dataclass(frozen=True)
 class TorchDataset:
-    """A map-style torch Dataset of (input, label) pairs or of dicts."""
+    """A map-style torch Dataset of (input, label) pairs or of dicts; without labels, of bare inputs too.
+
+    input: None where an item is the input. label: None where there are no labels.
+    """
 
     dataset: Any
-    input: int | str
-    label: int | str
+    input: int | str | None
+    label: int | str | None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def labels(self) -> tuple[list[Any], Any]:
+    def labels(self) -> tuple[list[Any], Any] | None:
         """Its `targets` where it has them, as torchvision's do; else every item is read once."""
+        if self.label is None:
+            return None
         targets = getattr(self.dataset, "targets", None)
         if targets is not None and len(targets) == len(self):
             return [np.asarray(t).item() for t in targets], None
@@ -84,47 +89,65 @@ def _wrap(data: Any, input: str | None, label: str | None) -> Labelled:
     if isinstance(data, datasets.Dataset):
         return Columns.of(data, input, label)
     if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "__array__"):
-        return _arrays(data[0], data[1])
+        return _arrays(data[0], None if label == NO_LABELS else data[1])
+    if hasattr(data, "__array__") and hasattr(data, "dtype"):
+        return _arrays(data, None)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, list)):
         if not len(data):
             raise DataError("data: the Dataset is empty")
         return _torch_dataset(data, input, label)
     raise DataError(
-        f"data: expected a path, a hub name, a datasets.Dataset, a map-style torch Dataset or (inputs, labels) arrays, "
-        f"got {type(data).__name__}"
+        f"data: expected a path, a hub name, a datasets.Dataset, a map-style torch Dataset, arrays (inputs, labels) or "
+        f"an array of inputs alone, got {type(data).__name__}"
     )
 
 
 def _arrays(inputs: Any, targets: Any) -> Arrays:
-    inputs, targets = np.asarray(inputs), np.asarray(targets)
-    if len(inputs) != len(targets):
-        raise DataError(f"data: {len(inputs)} inputs, but {len(targets)} labels")
-    if targets.ndim != 1:
-        raise DataError(f"data: expected one label an example, got labels of shape {targets.shape}")
+    inputs = np.asarray(inputs)
+    labels = None if targets is None else _targets(np.asarray(targets), len(inputs))
     if inputs.ndim == 2:
-        return Arrays(inputs.astype(np.float32), targets.tolist())
+        return Arrays(inputs.astype(np.float32), labels)
     if inputs.ndim == 3:
         inputs = inputs[..., None]
     if inputs.ndim != 4:
         raise DataError(f"data: expected images or vectors, got inputs of shape {inputs.shape}")
     if inputs.dtype == np.uint8 and inputs.shape[-1] in (1, 3):
-        return Arrays(inputs, targets.tolist())
-    return Arrays(np.stack([as_array(image) for image in inputs]), targets.tolist())
+        return Arrays(inputs, labels)
+    return Arrays(np.stack([as_array(image) for image in inputs]), labels)
+
+
+def _targets(targets: np.ndarray, inputs: int) -> list[Any]:
+    if targets.ndim != 1:
+        raise DataError(f"data: expected one label an example, got labels of shape {targets.shape}")
+    if inputs != len(targets):
+        raise DataError(f"data: {inputs} inputs, but {len(targets)} labels")
+    return targets.tolist()
 
 
 def _torch_dataset(data: Any, input: str | None, label: str | None) -> TorchDataset:
-    item = data[0]
+    item, unlabelled = data[0], label == NO_LABELS
     if isinstance(item, dict):
-        found = [
-            asked or next((k for k in keys if k in item), None)
-            for asked, keys in ((input, _INPUT_KEYS), (label, _LABEL_KEYS))
-        ]
-        if None in found or not set(found) <= set(item):
-            raise DataError(f"data: items have the keys {', '.join(map(str, item))}; name the input and the label")
-        return TorchDataset(data, str(found[0]), str(found[1]))
+        return _torch_dicts(data, item, input, label)
+    if isinstance(item, (tuple, list)) and (len(item) == 1 or unlabelled):
+        return TorchDataset(data, 0, None)
     if isinstance(item, (tuple, list)) and len(item) == 2:
         return TorchDataset(data, 0, 1)
-    raise DataError(f"data: items must be (input, label) pairs or dicts, got {type(item).__name__}")
+    if hasattr(item, "__array__") or hasattr(item, "__array_interface__"):
+        return TorchDataset(data, None, None)
+    raise DataError(f"data: items must be (input, label) pairs, dicts or bare inputs, got {type(item).__name__}")
+
+
+def _torch_dicts(data: Any, item: dict[Any, Any], input: str | None, label: str | None) -> TorchDataset:
+    """An item with a single key has no label."""
+    only = next(iter(item)) if len(item) == 1 else None
+    x = input or next((k for k in _INPUT_KEYS if k in item), only)
+    y = None if label == NO_LABELS else label or next((k for k in _LABEL_KEYS if k in item), None)
+    if x not in item or (y is not None and y not in item) or (y is None and only is None and label != NO_LABELS):
+        raise DataError(
+            f"data: items have the keys {', '.join(map(str, item))}; name the input and the label, or label="
+            f"{NO_LABELS!r} for the input alone"
+        )
+    return TorchDataset(data, x, y)
 
 
 def _refuse_size(size: int | None) -> None:

@@ -96,16 +96,17 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """Items of a map-style torch Dataset: (input, label) pairs, or dicts with an input key."""
+    """Items of a map-style torch Dataset: (input, label) pairs, dicts with an input key, or, without key, inputs."""
 
     dataset: Any
-    key: int | str
+    key: int | str | None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def raw(self, ids: Sequence[int]) -> list[Any]:
-        return [as_array(self.dataset[int(i)][self.key]) for i in ids]
+        items = (self.dataset[int(i)] for i in ids)
+        return [as_array(item if self.key is None else item[self.key]) for item in items]
 
     def digestible(self, raw: Any) -> bytes:
         return np.ascontiguousarray(raw).tobytes()

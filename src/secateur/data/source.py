@@ -10,18 +10,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from secateur.data.columns import class_names, class_numbers, class_order
+from secateur.data.columns import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
 from secateur.data.found import Form, Found, Labelled, choose_split
 from secateur.data.rows import Rows
 from secateur.data.scan import scan
 from secateur.errors import DataError
 
 Progress = Callable[[str, int, int], None]
+UNLABELLED = ("unlabelled",)
+"""The classes of data without labels: all examples are of this one."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: row i is example i. Unreadable rows keep their number and are listed in `bad`."""
+    """One split: row i is example i. Unreadable rows keep their number and are listed in `bad`.
+
+    Data without labels are of one class, 0, so that what goes class by class takes them whole; `labelled` tells.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -32,6 +37,7 @@ class Split:
     bad: Mapping[int, str]
     usable: np.ndarray = field(repr=False)  # the ids to work with, int64, sorted: readable, and of this part
     fingerprint: str
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,6 +52,18 @@ class Split:
         if self.values is not None:
             return self.values[i]
         return self.rows.value(self.rows.raw([i])[0])
+
+    def require_labels(self, what: str, *, without: str = "") -> None:
+        """Raise DataError where there are no labels; what: that needs them, without: what works without, if any does.
+
+        Every job that trains a net or goes by class calls this before it begins.
+        """
+        if not self.labelled:
+            rest = f"; these work without: {without}" if without else ""
+            raise DataError(
+                f"label: {what} needs labels, and the data have none: name their column with --label, or give each "
+                f"class a folder of its own{rest}"
+            )
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,15 @@ class Source:
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the class numbers."""
         return self.train.classes
+
+    @property
+    def labelled(self) -> bool:
+        """Do the data have labels? Without, `labels` are 0 and `classes` a single one, which must not be trained on."""
+        return self.train.labelled
+
+    def require_labels(self, what: str, *, without: str = "") -> None:
+        """Raise DataError where the data have no labels; see Split."""
+        self.train.require_labels(what, without=without)
 
     @cached_property
     def test(self) -> Split | None:
@@ -93,9 +120,11 @@ def open_data(
     data: `digits`; the path of a folder of images by class, of a parquet file or glob, of a data set saved by
     `datasets`; a hub name; or, from Python, a `datasets.Dataset`, a map-style torch Dataset, or a pair of arrays
     (images or vectors, labels). input, label, split, test: the columns and splits, guessed where there is no doubt;
-    from Python, test may be a data set of its own. size: bring images to squares of that side. on_bad: `skip` leaves
-    out rows that cannot be read and lists them. memory: bytes the decoded rows may take, half of the machine's by
-    default; above, they are decoded as they are needed. cache: where `datasets` keeps its Arrow copies.
+    from Python, test may be a data set of its own. Inputs alone are data without labels: images directly in a folder,
+    a table of one column, one array, a Dataset of bare inputs, and anything read with label `none`. size: bring images
+    to squares of that side. on_bad: `skip` leaves out rows that cannot be read and lists them. memory: bytes the
+    decoded rows may take, half of the machine's by default; above, they are decoded as they are needed. cache: where
+    `datasets` keeps its Arrow copies.
 
     Raises DataError, naming the row or column, when the data cannot be read as asked.
     """
@@ -126,7 +155,7 @@ def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Pat
     if isinstance(data, str) and data == "digits":
         from secateur.data.digits import digits
 
-        return digits()
+        return digits(labelled=label != NO_LABELS)
     if isinstance(data, (str, Path)):
         from secateur.data.disk import find
 
@@ -149,10 +178,7 @@ class _Reading:
         """Read one split through; `like` is the train split, whose classes and shape the test split shares."""
         if not len(labelled):
             raise DataError(f"{name}: the split is empty")
-        values, feature = labelled.labels()
-        named = class_names(values, feature, split=name)
-        classes = class_order(named, feature) if like is None else like.classes
-        labels = class_numbers(named, classes, split=name)
+        classes, labels = _numbered(labelled, name, like)
         rows = labelled.rows(self.size)
         found = scan(
             rows,
@@ -164,11 +190,18 @@ class _Reading:
         )
         bad = found.bad | {int(i): "no label" for i in np.flatnonzero(labels < 0)}
         self._report_bad(bad, name)
-        _check_classes(np.delete(labels, list(bad)), classes, name, like)
-        digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
-        digest.update(f"{len(labels)} {found.digest}".encode())
         usable = np.setdiff1d(np.arange(len(labels)), list(bad)).astype(np.int64)
-        return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, digest.hexdigest())
+        if not len(usable):
+            raise DataError(f"{name}: no row can be used")
+        has_labels = classes is not UNLABELLED
+        if has_labels and like is None:
+            _check_classes(labels[usable], classes)
+        if not has_labels:
+            labels[list(bad)] = -1
+        digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
+        digest.update(f"{'' if has_labels else 'unlabelled '}{len(labels)} {found.digest}".encode())
+        mark = digest.hexdigest()
+        return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, mark, has_labels)
 
     def _report_bad(self, bad: Mapping[int, str], name: str) -> None:
         if not bad or self.on_bad == "skip":
@@ -178,19 +211,34 @@ class _Reading:
         raise DataError(f"{name} has {len(bad)} rows that cannot be used - {listed}{more}; mend them, or --on-bad skip")
 
 
-def _check_classes(labels: np.ndarray, classes: tuple[str, ...], name: str, like: Split | None) -> None:
-    if not len(labels):
-        raise DataError(f"{name}: no row can be used")
-    if like is not None:
-        return
+def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, and labels (examples,) as their numbers; all 0 where there are no labels."""
+    given = labelled.labels()
+    if like is not None and like.labelled != (given is not None):
+        has, train = ("no labels", "has them") if given is None else ("labels", "has none")
+        raise DataError(
+            f"label: the {name} split has {has}, but train {train}; name a column that both have, {WITHOUT}"
+        )
+    if given is None:
+        return UNLABELLED, np.zeros(len(labelled), dtype=np.int64)
+    values, feature = given
+    named = class_names(values, feature, split=name)
+    classes = class_order(named, feature) if like is None else like.classes
+    return classes, class_numbers(named, classes, split=name)
+
+
+def _check_classes(labels: np.ndarray, classes: tuple[str, ...]) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     if (counts > 0).sum() < 2:
         only = classes[int(counts.argmax())]
-        raise DataError(f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart")
+        raise DataError(
+            f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart: name another column "
+            f"with --label, {WITHOUT}"
+        )
     if (lonely := np.flatnonzero(counts == 1)).size:
         raise DataError(
             f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
-            f"add examples, or leave the class out"
+            f"add examples, leave the class out, name another column with --label, {WITHOUT}"
         )
 
 

@@ -20,12 +20,12 @@ _SHARE_OF_DEVICE = 0.25
 class Tensors:
     """One split on one device. Both ways of holding it give the same batches in the same order.
 
-    labels: (examples,) int64 on the device, -1 for unreadable rows. shape: of a row, channels first.
+    shape: of a row, channels first.
     """
 
     def __init__(self, split: Split, device: torch.device, *, workers: int | None = None) -> None:
         self.split, self.device = split, device
-        self.labels = torch.from_numpy(split.labels).to(device)
+        self._labels = torch.from_numpy(split.labels).to(device)
         self.shape = _channels_first(split.shape)
         self.usable = split.usable
         self._workers = min(os.cpu_count() or 1, 8) if workers is None else workers
@@ -34,11 +34,18 @@ class Tensors:
             self._values = self._values.to(device)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._labels)
+
+    @property
+    def labels(self) -> Tensor:
+        """Class numbers (examples,) int64 on the device, -1 where missing. Raises DataError for data without labels."""
+        self.split.require_labels("training or testing a net")
+        return self._labels
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """How many classes there are. Raises DataError for data without labels."""
+        self.split.require_labels("training or testing a net")
         return len(self.split.classes)
 
     def batches(self, plan: Sequence[Tensor]) -> Iterator[Tensor]:

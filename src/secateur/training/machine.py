@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, reason
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -18,9 +18,8 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise SecateurError(
-            f"device: expected auto, cpu, cuda or mps on this machine, got {name!r} ({reason})"
+            f"device: expected auto, cpu, cuda or mps on this machine, got {name!r} ({reason(error)})"
         ) from None
     return device
 

@@ -4,7 +4,6 @@ Every net takes the raw rows of the data set (uint8 images or float vectors): th
 data are its first layer, so that a saved net carries its own normalisation and can teach in another run.
 """
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from secateur.errors import MissingExtra, SecateurError, StoreError
+from secateur.errors import SecateurError, StoreError
 from secateur.registry import unknown
 from secateur.store.files import replacing
+from secateur.training.foreign import optional, own_net
 from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet3, ResNet9
 from secateur.training.nets.vit import ViT
@@ -107,11 +107,7 @@ def build(spec: str, *, shape: Shape, classes: int, mean: Tensor, spread: Tensor
 def _body(spec: str, shape: Shape, classes: int) -> nn.Module:
     name, _, rest = spec.partition(":")
     if name == "timm":
-        try:
-            import timm
-        except ImportError:
-            raise MissingExtra('net: timm is not installed: pip install "secateur[timm]"') from None
-        return timm.create_model(rest, num_classes=classes, in_chans=shape[0])
+        return optional("timm", "net").create_model(rest, num_classes=classes, in_chans=shape[0])
     if name in NETS:
         try:
             width = float(rest or 1)
@@ -119,19 +115,8 @@ def _body(spec: str, shape: Shape, classes: int) -> nn.Module:
             raise SecateurError(f"net: expected a width after the colon, as in {name}:0.5, got {rest!r}") from None
         return NETS[name](shape, classes, width)
     if "." in name and rest:
-        return _own(name, rest, shape, classes)
+        return own_net("net", spec, shape, classes)
     raise unknown("net", spec, [*NETS, "timm:NAME", "package.module:function"])
-
-
-def _own(module: str, function: str, shape: Shape, classes: int) -> nn.Module:
-    try:
-        make = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise SecateurError(f"net: {module}:{function} cannot be imported ({error})") from None
-    body = make(shape, classes)
-    if not isinstance(body, nn.Module):
-        raise SecateurError(f"net: {module}:{function} must return a torch.nn.Module, got {type(body).__name__}")
-    return body
 
 
 def save_net(net: Normalised, path: Path, *, spec: str, shape: Shape, classes: int) -> None:
