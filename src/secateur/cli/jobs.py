@@ -19,6 +19,7 @@ def prune(
     net: o.Net = None,
     train: Annotated[bool, typer.Option("--train", help="also train a student on what is kept")] = False,
     distill: o.Distill = "auto",
+    adversary: o.Adversary = "off",
     recipe: o.Recipe = "fast",
     record_recipe: o.RecordRecipe = "sgd",
     record_epochs: o.RecordEpochs = None,
@@ -39,7 +40,7 @@ def prune(
         data, keep=wanted, method=method, net=net, train=train, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
         min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, eval_pass=eval_pass,
-        features=features, **job.options,
+        features=features, adversary=adversary, **job.options,
     )  # fmt: skip
     _tell_pruned(subset, job, trained=train)
 
@@ -57,13 +58,14 @@ def _tell_pruned(subset: Any, job: o.Job, *, trained: bool) -> None:
         return
     rows = [["kept", f"{len(subset)} of {subset.provenance['of']}"], ["data", str(out / "kept")]]
     if student is not None:
-        rows.append(["student", _accuracy(student["accuracy"], student["worst_class"])])
+        rows.append(["student", _accuracy(student["accuracy"], student["worst_class"], student.get("robust"))])
     rows += [["bill", bill["bills"][0]["verdict"]], ["report", str(out / "report.html")]]
     show.pairs(rows)
 
 
-def _accuracy(overall: float, worst: float) -> str:
-    return f"{overall:.2%} on the test split, worst class {worst:.2%}"
+def _accuracy(overall: float, worst: float, robust: float | None) -> str:
+    told = f"{overall:.2%} on the test split, worst class {worst:.2%}"
+    return told if robust is None else f"{told}, under attack {robust:.2%}"
 
 
 @o.works_on_data
@@ -140,6 +142,7 @@ def train(
     subset: Annotated[Path | None, typer.Option(help="the OUT folder of a pruning; all of the data by default")] = None,
     teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
     distill: o.Distill = "auto",
+    adversary: o.Adversary = "off",
     net: o.Net = None,
     recipe: o.Recipe = "fast",
     epochs: o.Epochs = None,
@@ -151,11 +154,11 @@ def train(
 
     result = run(
         data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
-        **job.options,
+        adversary=adversary, **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json(dataclasses.asdict(result))
         return
-    accuracy = _accuracy(result.accuracy, result.worst_class)
+    accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
     show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(job.out / "cells" / result.folder)]])

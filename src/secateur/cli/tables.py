@@ -19,6 +19,7 @@ def compare(
     seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
     net: o.Net = None,
     distill: o.Distill = "auto",
+    adversary: o.Adversary = "off",
     recipe: o.Recipe = "fast",
     record_recipe: o.RecordRecipe = "sgd",
     record_epochs: o.RecordEpochs = None,
@@ -37,7 +38,7 @@ def compare(
     result = run(
         data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
-        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features,
+        min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features, adversary=adversary,
         **job.options,
     )  # fmt: skip
     if job.json:
@@ -48,7 +49,7 @@ def compare(
 
 def _print_comparison(result: Any, out: Path) -> None:
     """The table as in the report, and what each pruning costs."""
-    about = result.about
+    about, attacked = result.about, "adversary" in result.about
     rows = []
     for row in result.rows:
         line = row.as_json()
@@ -62,6 +63,7 @@ def _print_comparison(result: Any, out: Path) -> None:
                 kept,
                 f"{row.mean:.2%}",
                 spread,
+                *(["" if row.robust is None else f"{row.robust:.2%}"] if attacked else []),
                 f"{line['worst_class']:.2%}",
                 str(line["steps"]),
                 f"{line['seconds']:.1f}",
@@ -69,7 +71,8 @@ def _print_comparison(result: Any, out: Path) -> None:
         )
     title = f"{about['data']['name']}: test accuracy, {about['budget']} budget, recorded with "
     title += f"{about['record']['recipe']['name']}, trained with {about['recipe']}"
-    show.table(title, ["method", "keep", "accuracy", "+-", "worst class", "steps", "seconds"], rows)
+    robust = ["robust"] if attacked else []
+    show.table(title, ["method", "keep", "accuracy", "+-", *robust, "worst class", "steps", "seconds"], rows)
     print()
     show.pairs([[bill.name, bill.verdict] for bill in result.bills] + [["report", str(out / "report.html")]])
 

@@ -14,9 +14,11 @@ from secateur.store.files import read_json, remove, write_json
 from secateur.store.tables import Subset
 from secateur.study.budget import steps_for
 from secateur.study.session import Session
+from secateur.training.adversarial import Adversary, Attack
+from secateur.training.adversarial import parse as parse_adversary
 from secateur.training.distill import Distill, load_teacher
 from secateur.training.distill import parse as parse_distill
-from secateur.training.evaluate import Accuracy, accuracy
+from secateur.training.evaluate import Accuracy, accuracy, robust_accuracy
 from secateur.training.loop import train as run_loop
 from secateur.training.nets import save_net
 from secateur.training.recipes import Recipe
@@ -36,13 +38,16 @@ class Run:
     subset: Subset | None = None
     teacher: Any = None
     distill: Distill | None = None
+    adversary: Adversary | None = None
+    margins: np.ndarray | None = None  # (examples,), as the adversary's rule may need
 
 
 @dataclass(frozen=True)
 class Result:
     """What came of one run. Accuracies are of the last step, on the test split, read once.
 
-    per_class: recall of each class, None for a class that the test split does not have.
+    per_class: recall of each class, None for a class that the test split does not have. robust: accuracy under the
+    adversary that it was trained with, None where it was trained without.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Result:
     recipe: str
     distill: dict[str, float] | None
     folder: str
+    adversary: dict[str, Any] | None = None
+    robust: float | None = None
 
     @property
     def keep(self) -> float:
@@ -95,10 +102,13 @@ def plan_run(
     like: int | None = None,
     teacher: Any = None,
     distill: str | Distill | None = None,
+    adversary: str | Adversary | None = None,
+    margins: np.ndarray | None = None,
 ) -> Run:
     """A run on a subset, or on everything.
 
-    like: train everything for the steps, and in the batches, of a run on so many examples: at the same cost.
+    like: train everything for the steps, and in the batches, of a run on so many examples: at the same cost. margins:
+    (examples,) L2 lengths in the units of the adversary's eps; nan where a row cannot be read.
     """
     examples = len(work.source.train.usable)
     if subset is not None:
@@ -110,7 +120,11 @@ def plan_run(
     chosen = dataclasses.replace(whole.for_keep(kept / examples), batch=batch)
     steps = steps_for(budget, whole, examples=examples, kept=like or kept, batch=batch)
     heard = None if teacher is None else parse_distill(distill, (like or kept) / examples)
-    return Run(name, work.net_name(net), chosen, steps, seed, subset, teacher, heard)
+    run = Run(
+        name, work.net_name(net), chosen, steps, seed, subset, teacher, heard, parse_adversary(adversary), margins
+    )
+    _attack(work, run)  # what is impossible stops here
+    return run
 
 
 def run_cell(work: Session, run: Run) -> Result:
@@ -139,6 +153,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             seed=run.seed,
             teacher=_teacher(work, run),
             distill=run.distill,
+            adversary=_attack(work, run),
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )
@@ -156,6 +171,8 @@ def _train(work: Session, run: Run, folder: Path) -> None:
         recipe=run.recipe.name,
         distill=None if run.distill is None else dataclasses.asdict(run.distill),
         folder=folder.name,
+        adversary=None if run.adversary is None else dataclasses.asdict(run.adversary),
+        robust=_robust(work, run, net),
     )
     result.write(folder / "result.json")
     remove(state)
@@ -168,9 +185,27 @@ def _teacher(work: Session, run: Run) -> nn.Module | None:
     return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)
 
 
+def _attack(work: Session, run: Run) -> Attack | None:
+    """The adversary with a budget for every example; rows that cannot be read are never visited, and get none."""
+    if run.adversary is None:
+        return None
+    run.adversary.check_shape(work.train.shape)
+    margins = run.margins
+    if margins is not None and margins.shape == work.source.train.labels.shape:
+        usable = np.isin(np.arange(len(margins)), work.source.train.usable)
+        margins = np.where(usable, margins, 0.0)
+    return Attack.of(run.adversary, len(work.source.train), margins, work.device)
+
+
+def _robust(work: Session, run: Run, net: nn.Module) -> float | None:
+    if run.adversary is None:
+        return None
+    return robust_accuracy(net, work.test, adversary=run.adversary, seed=run.seed).overall
+
+
 def _digest(work: Session, run: Run) -> str:
     """A name for everything the result depends on."""
-    about = {
+    about: dict[str, Any] = {
         "data": work.source.fingerprint,
         "net": run.net,
         "recipe": dataclasses.asdict(run.recipe),
@@ -180,6 +215,9 @@ def _digest(work: Session, run: Run) -> str:
         "distill": None if run.distill is None else dataclasses.asdict(run.distill),
         "teacher": None if run.distill is None else _teacher_hash(run.teacher),
     }
+    if (attack := _attack(work, run)) is not None:  # no key without one: older cells keep their names
+        budgets = content_hash(attack.budgets.cpu().numpy().tobytes())
+        about["adversary"] = dataclasses.asdict(attack.adversary) | {"budgets": budgets}
     return content_hash(json.dumps(about, sort_keys=True).encode())
 
 

@@ -22,6 +22,8 @@ from secateur.study.proxy import proxy_in
 from secateur.study.record import RecordingPlan
 from secateur.study.select import choose, slug
 from secateur.study.session import Session, session
+from secateur.training.adversarial import Adversary
+from secateur.training.adversarial import parse as parse_adversary
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
 
@@ -44,12 +46,18 @@ class Row:
         return fmean(r.accuracy for r in self.results)
 
     @property
+    def robust(self) -> float | None:
+        """Mean test accuracy under attack over the seeds; None where no adversary trained."""
+        return _mean([r.robust for r in self.results])
+
+    @property
     def spread(self) -> float | None:
         """Standard deviation over the seeds (n - 1); None for a single one."""
         return stdev(r.accuracy for r in self.results) if len(self.results) > 1 else None
 
     def as_json(self) -> dict[str, Any]:
         """The row as it stands in compare.json."""
+        robust = {"robust_accuracy": self.robust, "robust_accuracies": [r.robust for r in self.results]}
         return {
             "method": self.method,
             "teacher": self.teacher,
@@ -64,12 +72,12 @@ class Row:
             "seconds": fmean(r.seconds for r in self.results),
             "seeds": [r.seed for r in self.results],
             "accuracies": [r.accuracy for r in self.results],
-        }
+        } | ({} if self.robust is None else robust)
 
 
-def _mean(recalls: Sequence[float | None]) -> float | None:
-    """Over the seeds; None for a class that the test split does not have."""
-    known = [r for r in recalls if r is not None]
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Over the seeds; None for what was not measured, as the recall of a class that the test split does not have."""
+    known = [v for v in values if v is not None]
     return fmean(known) if known else None
 
 
@@ -96,6 +104,7 @@ def compare(
     record_epochs: int | None = None,
     epochs: int | None = None,
     distill: str | Distill | None = "auto",
+    adversary: str | Adversary | None = None,
     budget: str = "balanced",
     min_per_class: int = 0,
     must_keep: Any = None,
@@ -113,8 +122,10 @@ def compare(
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
     Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher.
-    min_per_class, must_keep, exclude: hold in every subset, random ones too. features: see `secateur.prune`. Each cell
-    resumes. Without a test split, a seeded, stratified 20 % of train is held out.
+    adversary: perturbs what every cell trains on, as `l2:eps=0.5,steps=3,rule=constant`; each row then has a robust
+    accuracy too, but that of the proxy, which is trained without. min_per_class, must_keep, exclude: hold in every
+    subset, random ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded,
+    stratified 20 % of train is held out.
     """
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
@@ -127,14 +138,14 @@ def compare(
         for count in counts:  # what is impossible stops here, before the long part
             plan_run(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
-                teacher=None if distill in (None, "off") else "", distill=distill,
+                teacher=None if distill in (None, "off") else "", distill=distill, adversary=adversary,
             )  # fmt: skip
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
         needs = Needs.of(work, record_plan, chosen, counts, features)
         pool, checked = needs.meet(work, record_plan, taught=True)
         each = tuple(range(seed, seed + seeds))
-        plan = Plan(work, pool, net, recipe, epochs, budget, distill, limits, each, needs)
+        plan = Plan(work, pool, net, recipe, epochs, budget, distill, adversary, limits, each, needs)
         proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
         rows = (*plan.rivals(keep, counts), proxy, *plan.pruned(chosen, keep, counts, checked))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
@@ -157,6 +168,7 @@ class Plan:
     epochs: int | None
     budget: str
     distill: str | Distill | None
+    adversary: str | Adversary | None
     limits: Limits
     seeds: tuple[int, ...]
     needs: Needs
@@ -197,13 +209,14 @@ class Plan:
             seed=seed,
             teacher=self.work.out / "model.safetensors" if teacher else None,
             distill=self.distill,
+            adversary=self.adversary,
             **what,
         )
         return run_cell(self.work, run)
 
     def about(self) -> dict[str, Any]:
         """What the table says of itself."""
-        run = self.work.out.run
+        run, adversary = self.work.out.run, parse_adversary(self.adversary)
         return {
             "data": run["data"],
             "record": run["stages"]["record"]["asked"],
@@ -212,7 +225,7 @@ class Plan:
             "distill": asdict(self.distill) if isinstance(self.distill, Distill) else self.distill,
             "device": str(self.work.device),
             "test": "held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
-        }
+        } | ({} if adversary is None else {"adversary": asdict(adversary)})
 
     def bills(self, rows: Sequence[Row]) -> Iterator[Bill]:
         """What each pruned row cost, all of it measured."""

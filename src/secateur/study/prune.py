@@ -19,6 +19,7 @@ from secateur.study.record import RecordingPlan
 from secateur.study.select import select_in, write_kept_in
 from secateur.study.session import Session, session
 from secateur.study.train import train_in
+from secateur.training.adversarial import Adversary
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
 
@@ -37,6 +38,7 @@ def prune(
     epochs: int | None = None,
     train: bool = False,
     distill: str | Distill | None = "auto",
+    adversary: str | Adversary | None = None,
     budget: str = "balanced",
     min_per_class: int = 0,
     must_keep: Any = None,
@@ -53,12 +55,13 @@ def prune(
 
     keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`).
     record_recipe, record_epochs: of the short run that is watched. train: also train a student on what is kept, with
-    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`).
-    min_per_class, must_keep, exclude: hold whatever the method. features: where a method's features come from, the
-    recorded net by default: a file of embeddings, `input` for the rows themselves, or a net that is none of ours
-    (`timm:NAME`, `transformers:NAME`, `package.module:function`). Data without labels can be pruned by methods that
-    need none. Run again, it goes on where it stood; with another keep or method it uses the recording again. reading:
-    how to read the data, see `secateur.open_data`.
+    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`),
+    on views that an `adversary` perturbs, as `l2:eps=0.5,steps=3,rule=constant`. min_per_class, must_keep, exclude:
+    hold whatever the method. features: where a method's features come from, the recorded net by default: a file of
+    embeddings, `input` for the rows themselves, or a net that is none of ours (`timm:NAME`, `transformers:NAME`,
+    `package.module:function`). Data without labels can be pruned by methods that need none. Run again, it goes on where
+    it stood; with another keep or method it uses the recording again. reading: how to read the data, see
+    `secateur.open_data`.
     """
     chosen = find_method(method)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
@@ -81,6 +84,7 @@ def prune(
             seed=seed,
             teacher=work.out / "model.safetensors" if taught else None,
             distill=distill,
+            adversary=adversary,
         )
         count = resolve_keep(keep, len(work.source.train.usable))
         needs = Needs.of(work, plan, [chosen], [count], features)

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from secateur.store.tables import Subset
 from secateur.study.cell import Result, Run, plan_run, run_cell
 from secateur.study.session import Session, session
+from secateur.training.adversarial import Adversary
 from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
 
@@ -16,6 +19,8 @@ def train(
     subset: Subset | str | Path | None = None,
     teacher: Any = None,
     distill: str | Distill | None = "auto",
+    adversary: str | Adversary | None = None,
+    margins: np.ndarray | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
     epochs: int | None = None,
@@ -32,8 +37,10 @@ def train(
 
     subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
     teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
-    or `a=0.95,t=4`. epochs: of the full run that the budget is counted from, the recipe's own by default. budget:
-    `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
+    or `a=0.95,t=4`. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
+    accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. epochs:
+    of the full run that the budget is counted from, the recipe's own by default. budget: `epochs`, `steps` or
+    `balanced`. Without a test split, a seeded 20 % of train is held out.
     """
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
@@ -51,6 +58,8 @@ def train(
             subset=chosen,
             teacher=teacher,
             distill=distill,
+            adversary=adversary,
+            margins=margins,
         )
         return train_in(work, run, budget)
 

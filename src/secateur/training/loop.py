@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from secateur.data.tensors import Tensors
 from secateur.errors import NonFiniteError
 from secateur.training import checkpoint
+from secateur.training.adversarial import Attack
 from secateur.training.distill import Distill, divergence
 from secateur.training.machine import autocast, keep_freed_memory
 from secateur.training.nets import Normalised
@@ -64,15 +65,17 @@ def train(
     horizon: int | None = None,
     teacher: nn.Module | None = None,
     distill: Distill | None = None,
+    adversary: Attack | None = None,
     recorder: Listener | None = None,
     save_to: Path | None = None,
     watch: Watch = SILENT,
 ) -> Position:
     """Train `net` in place for `steps` steps; the schedule runs over `horizon` steps (default: `steps`).
 
-    save_to: a checkpoint written at the end of every epoch, from which the run goes on if it is there; delete it when
-    the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in which the loss left the
-    finite numbers; what was recorded and saved before stays.
+    adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
+    et al. (arXiv:1905.09747). save_to: a checkpoint written at the end of every epoch, from which the run goes on if it
+    is there; delete it when the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in
+    which the loss left the finite numbers; what was recorded and saved before stays.
     """
     optimizers, at = _start(net, data, recipe, save_to)
     while at.step < steps:
@@ -80,14 +83,15 @@ def train(
         watch.begin(at.epoch)
         plan = sampler.plan(at.epoch)
         batches = even_batches(plan, recipe.batch)[: steps - at.step]
-        views = generator(seed, "views", at.epoch)
+        views, noise = generator(seed, "views", at.epoch), generator(seed, "adversary", at.epoch)
         losses = torch.zeros(len(batches), device=data.device)
         net.train()
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
             ids, rows = ids.to(data.device), recipe.views(rows, views)
             labels = data.labels[ids]
+            seen = rows if adversary is None else adversary(net, rows, labels, ids, noise)
             with autocast(data.device):
-                logits = net(rows).float()
+                logits = net(seen).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing, reduction="none")
             if distill is not None and teacher is not None:
                 loss = (1 - distill.a) * loss + distill.a * divergence(logits, _heard(teacher, rows), distill.t)
@@ -125,7 +129,7 @@ def _start(net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None)
 
 @torch.no_grad()
 def _heard(teacher: nn.Module, rows: Tensor) -> Tensor:
-    """What the teacher says of the very view the student sees."""
+    """What the teacher says of the very view the student sees, or would see without an adversary."""
     with autocast(rows.device):
         return teacher(rows).float()
 
