@@ -76,6 +76,7 @@ def _probed(p: np.ndarray, errors: np.ndarray, rng: np.random.Generator) -> Fiel
         "errors": errors,
         "grad_norm": np.linalg.norm(errors, axis=1) * (1 + rng.random((3, examples))),
         "margin_l2": rng.random(examples),
+        "margin_raw": rng.random(examples),
         "curvature": rng.random(examples),
         "complexity": rng.random(examples) * 3,
         "reconstruction": rng.random(examples),

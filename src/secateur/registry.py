@@ -85,9 +85,9 @@ def score(*, source: str, whole_set: bool = False) -> Callable[[Callable[P, np.n
     return _register("score", source, whole_set)
 
 
-def summary(*, source: str) -> Callable[[Callable[P, np.ndarray]], Callable[P, np.ndarray]]:
+def summary(*, source: str, whole_set: bool = False) -> Callable[[Callable[P, np.ndarray]], Callable[P, np.ndarray]]:
     """Register a pure function of recorded arrays that is no difficulty score: selectors use it beside one."""
-    return _register("summary", source, False)
+    return _register("summary", source, whole_set)
 
 
 def selector(*, source: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

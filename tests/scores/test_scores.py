@@ -27,7 +27,7 @@ def test_every_score_is_public():
 
 @rows
 def test_orders_the_archetypes(row):
-    value = dict(zip(NAMES, checks.call(row.fn, RECORD, **row.knobs), strict=True))
+    value = dict(zip(NAMES, checks.call(row.fn, RECORD | row.fields, **row.knobs), strict=True))
     groups = [g.split("=") for g in row.order.split()]
     for group in groups:
         assert np.allclose([value[x] for x in group], value[group[0]])
@@ -37,7 +37,7 @@ def test_orders_the_archetypes(row):
 
 @rows
 def test_gives_the_value_worked_by_hand(row):
-    assert checks.call(row.fn, RECORD, **row.knobs)[1] == pytest.approx(row.torn, abs=2e-5)
+    assert checks.call(row.fn, RECORD | row.fields, **row.knobs)[1] == pytest.approx(row.torn, abs=2e-5)
 
 
 @rows
@@ -147,3 +147,10 @@ class TestBadInput:
     def test_text_is_no_recording(self):
         with pytest.raises(SecateurError, match="p_target: expected numbers"):
             scores.dual(np.array([["a", "b"], ["c", "d"]]))
+
+    @pytest.mark.parametrize(("value", "what"), [(0, "no run"), (1, "every run")])
+    def test_memorization_needs_runs_with_and_without_each_example(self, value, what):
+        included = np.tile(np.array([[1], [0], [1]], dtype=bool), 4)
+        included[:, 2] = value
+        with pytest.raises(SecateurError, match=f"included: .*{what} trained on example 2 \\(3 runs\\); add runs"):
+            scores.memorization(included, included)

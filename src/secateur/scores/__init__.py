@@ -1,6 +1,18 @@
-"""Pure scores on recorded arrays: (epochs, examples) in, (examples,) out. Higher means harder, in every one of them."""
+"""Pure scores: recorded arrays in, (examples,) out. Higher means harder, in every one of them."""
 
-from secateur.scores.snapshot import el2n, entropy, least_confidence, loss, margin
+from secateur.scores.embedding import density, moderate, prototype, rmd, rmd_weights, ssp
+from secateur.scores.gradient import curvature, deepfool, grand, grand_last, memorization
+from secateur.scores.pretrained import dlc, super_resolution
+from secateur.scores.snapshot import (
+    el2n,
+    entropy,
+    final_entropy,
+    final_least_confidence,
+    final_margin,
+    least_confidence,
+    loss,
+    margin,
+)
 from secateur.scores.trajectory import (
     aum,
     aum_prob,
@@ -18,16 +30,32 @@ __all__ = [
     "aum",
     "aum_prob",
     "corrected_label",
+    "curvature",
+    "deepfool",
+    "density",
+    "dlc",
     "dual",
     "dyn_unc",
     "el2n",
     "entropy",
     "esps",
+    "final_entropy",
+    "final_least_confidence",
+    "final_margin",
     "forgetting",
+    "grand",
+    "grand_last",
     "least_confidence",
     "loss",
     "margin",
+    "memorization",
+    "moderate",
     "p_mean",
+    "prototype",
+    "rmd",
+    "rmd_weights",
     "soft_label_entropy",
+    "ssp",
+    "super_resolution",
     "tdds",
 ]
