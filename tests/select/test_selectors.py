@@ -9,7 +9,7 @@ from secateur.registry import ENTRIES, resolve_keep
 from secateur.select.ranked import apportion
 from secateur.select.stratified import _serve_smallest_first, beta_parameters, drop_quotas
 
-RANK_BASED = {"hardest", "easiest", "middle", "offset", "per_class"}
+RANK_BASED = {"hardest", "easiest", "middle", "offset", "per_class", "flexrand", "floored"}
 KNOBS = {"offset": {"drop": 0.0}}
 SELECTORS = [entry.fn for (kind, _), entry in ENTRIES.items() if kind == "selector"]
 selectors = pytest.mark.parametrize("fn", SELECTORS, ids=lambda f: f.__name__)

@@ -166,3 +166,75 @@ def drop_quotas(
         shares = np.minimum(shares + left * weights / weights.sum(), sizes)
         open_ = shares < sizes
     return apportion(shares, keep, sizes)
+
+
+@selector(source="arXiv:2402.05356")
+def flexrand(scores: Scores, *, keep: int | float, rng: np.random.Generator, split: float = 0.5) -> Ids:
+    """FlexRand: half at random from the easy part, half from the hard part; a part too small for its half stays whole.
+
+    The easy part is the round(split * N) lowest scores, the hard part the others. The part that `split` makes the
+    smaller (the easy one at 0.5) gives half of `keep`, rounded half up, or all it has; the other gives the rest. So the
+    total is exact, where the authors' code rounds each part for itself. The paper selects in each class and tries
+    splits from 0.45 to 0.55.
+
+    >>> flexrand(np.arange(10.), keep=6, split=0.2, rng=np.random.default_rng(0))[:2]  # 2 easy ones, then 4 of 8
+    array([0, 1])
+    """
+    easy, hard = flexrand_counts(len(scores), int(keep), split)
+    order = np.argsort(scores, kind="stable")
+    part = _easy_part(len(scores), split)
+    drawn = rng.choice(order[:part], easy, replace=False), rng.choice(order[part:], hard, replace=False)
+    return np.sort(np.concatenate(drawn))
+
+
+def flexrand_counts(examples: int, keep: int, split: float) -> tuple[int, int]:
+    """How many FlexRand draws from the easy part and from the hard part.
+
+    >>> flexrand_counts(100, 30, 0.5), flexrand_counts(100, 30, 0.1), flexrand_counts(100, 30, 0.9)
+    ((15, 15), (10, 20), (20, 10))
+    """
+    if not 0 <= split <= 1:
+        raise SecateurError(f"split: expected the fraction that is easy, 0 to 1, got {split}")
+    part = _easy_part(examples, split)
+    if split <= 0.5:
+        easy = min(part, (keep + 1) // 2)
+        return easy, keep - easy
+    hard = min(examples - part, (keep + 1) // 2)
+    return keep - hard, hard
+
+
+def _easy_part(examples: int, split: float) -> int:
+    return int(np.floor(split * examples + 0.5 + 1e-9))
+
+
+@selector(source="arXiv:2206.14486")
+def floored(
+    scores: Scores,
+    labels: Int[np.ndarray, " examples"],
+    *,
+    keep: int | float,
+    floor: float = 0.5,
+    side: Literal["hard", "easy"] = "hard",
+) -> Ids:
+    """The hardest (or easiest) of all, after each class has kept a part of an even share: the floor of the SSP paper.
+
+    With C classes, each first keeps its floor(floor * keep / C) best, or all it has; the rest of `keep` goes by rank
+    over all examples left. floor: 0 ranks alone, 1 keeps classes even as far as they reach. side: `hard` keeps the
+    highest scores, for plentiful data; `easy` the lowest, for scarce data.
+
+    >>> floored(np.array([1., 2., 3., 4., 5., 6.]), np.array([0, 0, 1, 1, 1, 1]), keep=4)  # one of each class, then two
+    array([1, 3, 4, 5])
+    """
+    if not 0 <= floor <= 1:
+        raise SecateurError(f"floor: expected a part of an even share, 0 to 1, got {floor}")
+    if side not in ("hard", "easy"):
+        raise SecateurError(f"side: expected hard or easy, got {side!r}")
+    order = np.argsort(-scores if side == "hard" else scores, kind="stable")
+    _, of, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
+    least = int(floor * int(keep) / len(sizes) + 1e-9)
+    grouped = np.argsort(of, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[grouped] = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[of[grouped]]
+    first = rank < least
+    rest = order[~first][: int(keep) - int(first.sum())]
+    return np.sort(np.concatenate((order[first], rest)))
