@@ -245,6 +245,41 @@ class TestRobustAccuracy:
         np.testing.assert_array_equal(strong.total, clean.total)
         np.testing.assert_array_equal(strong.right, again.right)
 
+    def test_an_attack_that_goes_the_wrong_way_makes_nothing_right(self):
+        """The example as it is lies in the ball too."""
+
+        class Misleading(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = net("mlp")
+
+            def forward(self, rows):
+                logits = self.body(rows)
+                return 2 * logits.detach() - logits  # the same values, the opposite gradient
+
+        student, data = Misleading(), tensors()
+        adversary = Adversary("linf", 0.2)
+        whole = torch.full((24,), 0.2)
+        rows = perturbed(student, data.sample(data.usable), data.labels, whole, adversary, generator=noise())
+        helped = (student(rows).argmax(dim=1) == data.labels).sum().item()
+        clean = accuracy(student, data).right
+        assert helped > clean.sum()  # so the attack does help
+        np.testing.assert_array_equal(robust_accuracy(student, data, adversary=adversary, seed=0).right, clean)
+
+    def test_the_seed_alone_says_where_the_attack_starts(self):
+        class Spy(torch.nn.Module):
+            def forward(self, rows):
+                seen.append(rows.detach().clone())
+                return rows.flatten(1)[:, :3]
+
+        starts = []
+        for seed in (0, 0, 1):
+            seen = []
+            robust_accuracy(Spy(), tensors(), adversary=Adversary("l2", 1.0), seed=seed)
+            starts.append(seen[1])  # after the clean rows
+        assert torch.equal(starts[0], starts[1])
+        assert not torch.equal(starts[0], starts[2])
+
     @pytest.mark.parametrize(("eps", "steps"), [(0.0, 10), (3.0, 0)])
     def test_without_an_attack_is_the_clean_one(self, eps, steps):
         data, student = tensors(), net()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.data.tensors import Tensors
+from secateur.training.adversarial import PIXELS
 from secateur.training.nets import Normalised
 from secateur.training.probes.curvature import curvature
 from secateur.training.probes.features import start_features
@@ -44,7 +45,14 @@ def _curvature(net: Normalised, data: Tensors, *, seed: int, h: float) -> PerBat
 
 
 def _margins(net: Normalised, data: Tensors, *, seed: int, steps: int) -> PerBatch:
-    return lambda rows, labels: {"margin_l2": deepfool(net, rows, steps=steps).distance}
+    range_ = PIXELS if len(data.shape) == 3 else 1.0
+    spread = net.spread.view((1, -1) + (1,) * (len(data.shape) - 1)) / range_
+
+    def each(rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        found = deepfool(net, rows, steps=steps)
+        return {"margin_l2": found.distance, "margin_raw": (found.way * spread).flatten(1).norm(dim=1)}
+
+    return each
 
 
 def _answers(net: Normalised, data: Tensors, *, seed: int) -> PerBatch:
@@ -65,7 +73,11 @@ PROBES: dict[str, Probe] = {
         ("curvature",), _curvature, "proxy", lambda k: "2 forward and 2 backward passes to the input", ("h",)
     ),
     "margins": Probe(
-        ("margin_l2",), _margins, "proxy", lambda k: f"up to {k['steps']} steps of a pass a class", ("steps",)
+        ("margin_l2", "margin_raw"),
+        _margins,
+        "proxy",
+        lambda k: f"up to {k['steps']} steps of a pass a class",
+        ("steps",),
     ),
     "masking": Probe(
         ("complexity",),
