@@ -2,16 +2,22 @@
 
 from typing import Any
 
-from secateur.methods.model import Setting
+from secateur.methods.model import Method, Setting
 from secateur.methods.rows import METHODS
 from secateur.registry import ENTRIES
+
+
+def _needs(row: Method, setting: Setting) -> list[str]:
+    """Fields, the recall of each class, and labels where nothing can be done without."""
+    fields = [n for n in row.fields(setting) if n != "labels"]
+    return [*fields, *(["recall"] if row.recall else []), *(["labels"] if row.needs_labels else [])]
 
 
 def listing() -> list[dict[str, Any]]:
     """Methods, then scores, then selectors: name, kind, needs, source, summary.
 
     >>> next(row["needs"] for row in listing() if row["name"] == "dual")
-    ['p_target']
+    ['p_target', 'labels']
     """
     setting = Setting(0.3, 30, 10)
     rows: list[dict[str, Any]] = []
@@ -21,7 +27,7 @@ def listing() -> list[dict[str, Any]]:
             {
                 "name": row.name,
                 "kind": "method",
-                "needs": [*row.fields(setting), *(["recall"] if row.recall else [])],
+                "needs": _needs(row, setting),
                 "source": "; ".join(row.cite),
                 "summary": row.summary,
                 "how": score + row.selector,
@@ -36,7 +42,7 @@ def listing() -> list[dict[str, Any]]:
                     "needs": list(entry.needs),
                     "source": entry.source,
                     "summary": entry.summary,
-                    "knobs": [k for k in entry.knobs if k not in ("keep", "rng")],
+                    "knobs": [k for k in entry.knobs if k not in ("keep", "rng", "initial")],
                 }
             )
     return rows

@@ -6,10 +6,13 @@ from typing import Any, Literal
 
 import secateur.scores
 import secateur.select  # noqa: F401
+from secateur.errors import SecateurError
 from secateur.fields import FIELDS
 from secateur.registry import Entry, get
 
 Published = Literal["cifar10", "cifar100", "imagenet"]
+SUMMARIES = ("p-mean", "corrected-label", "rmd-weights")
+"""Functions of recorded arrays that are no scores."""
 WITHOUT_LABELS = ("features", "restoration")
 """Probes that read no label where the features are given, or come from another net."""
 
@@ -42,12 +45,16 @@ class Setting:
     def fit(self, epochs: int, window: int) -> dict[str, int]:
         """A published (epochs, window) on this recording: all of a shorter one, the window shrunk in proportion.
 
-        >>> Setting(0.1, 16, 10).fit(30, 10), Setting(0.1, 90, 10).fit(30, 10)
-        ({'epochs': 16, 'window': 5}, {'epochs': 30, 'window': 10})
+        A window of 5 ranks better than the 3 that proportion gives 8 epochs (benchmarks/recordings.md), so it does not
+        shrink below 5 where there are 6 epochs, nor below 3.
+
+        >>> Setting(0.1, 16, 10).fit(30, 10), Setting(0.1, 90, 10).fit(30, 10), Setting(0.1, 8, 10).fit(30, 10)
+        ({'epochs': 16, 'window': 5}, {'epochs': 30, 'window': 10}, {'epochs': 8, 'window': 5})
         """
         if self.epochs >= epochs:
             return {"epochs": epochs, "window": window}
-        return {"epochs": self.epochs, "window": max(3, round(window * self.epochs / epochs))}
+        least = max(3, min(5, self.epochs - 1))
+        return {"epochs": self.epochs, "window": min(window, max(least, round(window * self.epochs / epochs)))}
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Use:
     @property
     def entry(self) -> Entry:
         """The registered function."""
-        kind: Literal["score", "summary"] = "summary" if self.score in ("p-mean", "corrected-label") else "score"
+        kind: Literal["score", "summary"] = "summary" if self.score in SUMMARIES else "score"
         return get(kind, self.score)
 
     @property
@@ -75,6 +82,11 @@ class Use:
         parts = [] if self.epochs is None else ["last epoch" if self.epochs == -1 else f"epochs={self.epochs}"]
         parts += [f"{k}={v}" for k, v in knobs.items()]
         return self.score.replace("-", "_") + (f"({', '.join(parts)})" if parts else "")
+
+    @property
+    def by_epoch(self) -> bool:
+        """Does it read a value an epoch?"""
+        return any("epochs" in FIELDS[n].axes for n in self.entry.needs)
 
     def rows(self, epochs: int) -> slice:
         """Which of `epochs` recorded rows it reads."""
@@ -100,7 +112,8 @@ class Method:
     run. purify: the mean logits suggest a label for each example, and examples they suggest none for (`outlier`) are
     left out first. per_class: the selector chooses inside each class, classes keeping their shares of the data;
     `per_class=0` after the colon chooses over all. probes: knobs of the probes that fill its fields, by probe, with
-    their defaults. labels: `help` where a method that names them works without, too.
+    their defaults. labels: `help` where a method that names them works without, too. adversarial: it is of adversarial
+    training, and nothing else without. half_a_run: half the epochs of the recording recipe serve it nearly as well.
     """
 
     name: str
@@ -117,6 +130,8 @@ class Method:
     per_class: bool = False
     probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: Literal["need", "help"] = "need"
+    adversarial: bool = False
+    half_a_run: bool = False
     when: str = ""
     own: Mapping[str, Any] = field(default_factory=dict)
 
@@ -163,7 +178,17 @@ class Method:
         needed = set(self.fields(Setting(0.5, 30, 10))) - ({"labels"} if self.labels == "help" else set())
         return any(n == "labels" or FIELDS[n].probe not in WITHOUT_LABELS for n in needed)
 
+    def refuse_without_adversary(self) -> None:
+        """Raise SecateurError for a method of adversarial training, where none is to happen."""
+        if self.adversarial:
+            raise SecateurError(
+                f"method: {self.name} prunes for adversarial training; name an adversary, as --adversary "
+                f"l2:eps=0.5,steps=3, or take deepfool, which is the same score without"
+            )
+
     def _use(self, score: str, knobs: Knobs, setting: Setting) -> Use:
-        known = Use(score).entry.knobs
-        values = knobs(setting) | {k: v for k, v in self.own.items() if k in known or k == "epochs"}
+        use = Use(score)
+        values = knobs(setting) | {
+            k: v for k, v in self.own.items() if k in use.entry.knobs or (k == "epochs" and use.by_epoch)
+        }
         return Use(score, values.pop("epochs", None), values)

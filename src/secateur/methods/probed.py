@@ -15,7 +15,7 @@ PROBED = (
     Method(
         "grand",
         "hardest",
-        "Length of the loss gradient over all parameters, early in a run.",
+        "Length of the loss gradient over all parameters, early in one run; the paper averages ten (`runs=10`).",
         ("el2n",),
         "grand",
         probes={"gradients": {"runs": 1, "epochs": 4}},
@@ -47,6 +47,16 @@ PROBED = (
         "deepfool",
         probes={"margins": {"steps": 50}},
         when="Large keeps; to look at what lies on the boundary.",
+    ),
+    Method(
+        "puma",
+        "hardest",
+        "Small distance to the boundary of a robust net; the nearest are attacked less.",
+        ("puma", "deepfool"),
+        "deepfool",
+        probes={"margins": {"steps": 50}},
+        adversarial=True,
+        when="Adversarial training on part of the data, with --adversary.",
     ),
     Method(
         "dlc",
@@ -81,7 +91,7 @@ PROBED = (
         "hardest",
         "Low highest probability.",
         ("entropy",),
-        "final-confidence",
+        "final-least-confidence",
         when="Large keeps, where labels are doubtful.",
     ),
     Method(
@@ -107,6 +117,7 @@ PROBED = (
         "Distance to the nearest of k-means' centres; no labels needed.",
         ("ssp",),
         "ssp",
+        lambda setting: {"clusters": setting.classes if setting.classes > 1 else 10},
         select_knobs=_side,
         labels="help",
         when="Embeddings without labels.",
@@ -226,6 +237,7 @@ PROBED = (
         "glister",
         "A step on them helps the validation loss most.",
         ("glister",),
+        select_knobs=lambda setting: {"step": "mean"},  # the authors' sum overshoots at more than a few examples
         when="The validation data differ from the training data, or labels are noisy.",
     ),
 )

@@ -112,6 +112,7 @@ RECORDED = (
         dual_epochs,
         _beta_constant,
         {"p_mean": ("p-mean", lambda setting: {"epochs": dual_epochs(setting)["epochs"]})},
+        half_a_run=True,
         when="The default: a tenth to a half of tens of thousands of rows.",
     ),
     Method(

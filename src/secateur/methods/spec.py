@@ -34,14 +34,14 @@ def method(spec: "str | Method") -> Method:
 
 def _knobs(row: Method) -> dict[str, Any]:
     """The knobs of a method's score and selector, by name, with an example value each."""
-    knobs: dict[str, Any] = {} if row.score is None else {"epochs": 1}
+    knobs: dict[str, Any] = {"epochs": 1} if row.score is not None and Use(row.score).by_epoch else {}
     entries = [get("selector", row.selector)] + ([] if row.score is None else [Use(row.score).entry])
     entries += [Use("corrected-label").entry] if row.purify else []
     knobs |= {"per_class": 1} if row.per_class or "features" in get("selector", row.selector).needs else {}
     knobs |= {name: value for each in row.probes.values() for name, value in each.items()}
     for entry in entries:
         for name, parameter in entry.knobs.items():
-            if name not in ("keep", "rng", "cutoff_by"):
+            if name not in ("keep", "rng", "cutoff_by", "initial"):
                 knobs[name] = parameter.default
     return knobs
 
