@@ -186,7 +186,7 @@ class TestBadInput:
             read_embeddings(f"{path}:other", examples=N)
 
     def test_what_is_no_file_of_embeddings_lists_what_is_understood(self, tmp_path):
-        listed = "expected FILE.npy of shape .*, or FILE.parquet with a column `embedding`"
+        listed = "expected FILE.npy of floats of shape .*, or FILE.parquet with a column `embedding`"
         (tmp_path / "x.csv").write_text("1,2")
         for name in ("x.csv", "nowhere.npy", "."):
             with pytest.raises(DataError, match=f"embeddings: .*{listed}"):

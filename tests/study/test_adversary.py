@@ -145,7 +145,6 @@ def test_a_student_without_room_to_move_is_the_plain_student(few_digits, tmp_pat
 @pytest.mark.parametrize(
     ("adversary", "message"),
     [
-        ("l2:eps=0.5", "rule=margin needs the margin of every example"),
         ("linf:eps=8", "write eps=8/255"),
         ("fgsm", "adversary: expected off, or a norm"),
     ],
@@ -156,6 +155,27 @@ def test_an_impossible_adversary_stops_before_anything_is_recorded(few_digits, t
     with pytest.raises(SecateurError, match=message):
         job(few_digits[0], adversary=adversary, out=tmp_path / "out", **keep, **SMALL)
     assert read_json(tmp_path / "out" / "run.json")["stages"] == {}
+
+
+def test_a_student_alone_has_no_margins(few_digits, tmp_path):
+    with pytest.raises(SecateurError, match="rule=margin needs the margin of every example"):
+        sc.train(few_digits[0], test=few_digits[1], adversary="l2:eps=0.5", out=tmp_path / "out", **TRAINED)
+
+
+def test_a_pruning_probes_the_margins_that_its_student_is_attacked_by(few_digits, tmp_path):
+    train, test = few_digits
+    how = {"method": "puma:steps=5", "distill": "off", "adversary": "l2:eps=0.5,steps=1"}
+    subset = sc.prune(train, test=test, keep=0.5, train=True, out=tmp_path / "out", **how, **SMALL)
+    recording = sc.Recording.open(tmp_path / "out")
+    near = np.argsort(np.asarray(recording["margin_l2"]))[:256]
+    np.testing.assert_array_equal(subset.ids, np.sort(near))
+    assert recording.provenance["adversary"]["eps"] == 0.5
+    assert np.asarray(recording["margin_raw"]).max() < 8  # 64 pixels, each between 0 and 1
+
+
+def test_a_method_of_adversarial_training_is_nothing_without(few_digits, tmp_path):
+    with pytest.raises(SecateurError, match="puma prunes for adversarial training; name an adversary"):
+        sc.prune(few_digits[0], keep=0.5, method="puma", out=tmp_path / "out", **SMALL)
 
 
 def test_a_pruning_trains_its_student_against_it(few_digits, tmp_path):

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import secateur as sc
 from secateur.errors import SecateurError
@@ -126,6 +127,29 @@ def test_a_run_can_be_recorded_after_embeddings_were_given(few_digits, tmp_path)
     prune(few_digits, tmp_path / "out", "density", features=str(tmp_path / "given.npy"))
     prune(few_digits, tmp_path / "out", "dual")
     assert sc.Recording.open(tmp_path / "out").epochs == 4
+
+
+class Scaled(torch.nn.Module):
+    """A layer that nobody knows a short form for: a matrix of its own."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.matrix = torch.nn.Parameter(torch.randn(inputs, outputs) * 0.1)
+
+    def forward(self, x):
+        return x @ self.matrix
+
+
+def odd_net(shape, classes):
+    inputs = int(np.prod(shape))
+    return torch.nn.Sequential(torch.nn.Flatten(), Scaled(inputs, 16), torch.nn.ReLU(), torch.nn.Linear(16, classes))
+
+
+def test_layers_without_a_short_gradient_norm_are_named(few_digits, tmp_path, capsys):
+    how = {"net": "tests.study.test_probe:odd_net", "quiet": False}
+    prune(few_digits, tmp_path / "out", "grand:epochs=1", **how)
+    assert "gradients: body.1 (Scaled) have no short form" in capsys.readouterr().err
+    assert (np.asarray(sc.Recording.open(tmp_path / "out")["grad_norm"]) > 0).all()
 
 
 @pytest.mark.usefixtures("our_own_errors")

@@ -328,7 +328,7 @@ def test_scoring_and_selecting_need_no_data(copied):
     assert {"forgetting", "tdds(epochs=4, window=3)"} <= set(scores.columns)
     subset = sc.select_from(copied, method="forgetting", keep=20)
     assert len(subset) == 20
-    with pytest.raises(SecateurError, match="method: drop needs a run on part of the data"):
+    with pytest.raises(SecateurError, match="method: drop needs validation data; use prune"):
         sc.select_from(copied, method="drop", keep=20)
 
 

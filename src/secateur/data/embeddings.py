@@ -13,8 +13,8 @@ import numpy as np
 from secateur.errors import DataError, reason
 
 _UNDERSTOOD = (
-    "expected FILE.npy of shape (examples, dims), or FILE.parquet with a column `embedding` of lists of floats "
-    "(FILE.parquet:COLUMN names another) and, where the rows are not in the order of the data, a column `id`"
+    "expected FILE.npy of floats of shape (examples, dims), or FILE.parquet with a column `embedding` of lists of "
+    "floats (FILE.parquet:COLUMN names another) and, where the rows are not in the order of the data, a column `id`"
 )
 _BATCH = 4096
 """Rows of a parquet file at a time."""

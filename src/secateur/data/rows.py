@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,6 +47,11 @@ class ImageRows:
 
     def value(self, raw: Any) -> np.ndarray:
         return decode(encoded_bytes(raw), size=self.size)
+
+    def file(self, i: int) -> str | None:
+        """The name of the file that image i lies in, where it lies in one."""
+        cell = self.raw([i])[0]
+        return None if cell is None or not cell["path"] else Path(cell["path"]).name
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from secateur.errors import StoreError
 from secateur.fields import FIELDS, check
+from secateur.store.arrays import MISSING, new_array
 from secateur.store.files import remove
 
 BLOCK = 8192
 """Examples a chunk; what a killed probe computes again at most."""
-FILL = {"float32": np.nan, "uint8": 255}
 
 
 class Probed:
@@ -91,7 +90,7 @@ class ProbeWriter:
         for name, values in arrays.items():
             _check(name, values, ids)
             array = self._array(name, values)
-            block = np.full((rows.stop - rows.start, *values.shape[1:]), FILL[str(array.dtype)], array.dtype)
+            block = np.full((rows.stop - rows.start, *values.shape[1:]), MISSING[str(array.dtype)], array.dtype)
             block[ids - rows.start] = values
             if FIELDS[name].axes[0] == "runs":
                 array[run, rows] = block
@@ -115,18 +114,9 @@ class ProbeWriter:
     def _array(self, name: str, values: np.ndarray) -> "zarr.Array[Any]":
         if name not in self._group:
             by_run = FIELDS[name].axes[0] == "runs"
-            shape = ((self.runs,) if by_run else ()) + (self.examples, *values.shape[1:])
-            chunks = ((1,) if by_run else ()) + (min(BLOCK, self.examples), *values.shape[1:])
-            dtype = "uint8" if FIELDS[name].dtype == "bool" else FIELDS[name].dtype
-            self._group.create_array(
-                name,
-                shape=shape,
-                chunks=chunks,
-                dtype=dtype,
-                fill_value=FILL[dtype],
-                compressors=(ZstdCodec(level=1), Crc32cCodec()),
-                dimension_names=FIELDS[name].axes,
-            )
+            rest = values.shape[1:]
+            shape = (self.runs, self.examples, *rest) if by_run else (self.examples, *rest)
+            new_array(self._group, name, shape, (1, BLOCK, *rest) if by_run else (BLOCK, *rest))
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         return array

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from secateur.errors import SecateurError, StoreError
 from secateur.fields import FIELDS
+from secateur.store.arrays import new_array
 from secateur.store.files import remove, replacing
 from secateur.store.probed import Probed
 
 BLOCK = 1 << 17
 """Examples a chunk, and a block of `Recording.blocks`."""
 FORMAT = 1
-_FILL = {"float32": np.nan, "uint8": 255, "int64": -1}
 
 
 class Column:
@@ -277,15 +276,4 @@ class RecordingWriter:
         return array
 
     def _create(self, name: str, shape: tuple[int, ...]) -> None:
-        dtype = "uint8" if FIELDS[name].dtype == "bool" else FIELDS[name].dtype
-        chunks = tuple(1 if axis == "epochs" else BLOCK for axis in FIELDS[name].axes)
-        chunks = tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True))
-        self._group.create_array(
-            name,
-            shape=shape,
-            chunks=chunks,
-            dtype=dtype,
-            fill_value=_FILL[dtype],
-            compressors=(ZstdCodec(level=1), Crc32cCodec()),
-            dimension_names=FIELDS[name].axes,
-        )
+        new_array(self._group, name, shape, tuple(1 if axis == "epochs" else BLOCK for axis in FIELDS[name].axes))

@@ -42,14 +42,23 @@ class Bill:
         """The same in a sentence."""
         if not self.full_seconds:
             return "nothing was trained, so there is no cost to compare with"
-        how = "measured" if self.measured else "estimated from the speed of the recording run"
-        base = f"{self.once_seconds:.0f} s once, then {self.train_seconds:.0f} s a training instead of "
-        base += f"{self.full_seconds:.0f} s ({how})"
+        how = "measured" if self.measured else "estimated from the speed of a run here"
+        once, pruned, full = map(_seconds, (self.once_seconds, self.train_seconds, self.full_seconds))
+        base = f"{once} s once, then {pruned} s a training instead of {full} s ({how})"
         if self.pays_after is None:
             return f"{base}: pruning never pays here; it does not shorten training"
         if self.pays_after == 1:
             return f"{base}: pruning pays with the first training"
         return f"{base}: pruning pays after {self.pays_after} trainings on the kept set, not before"
+
+
+def _seconds(value: float) -> str:
+    """Whole from ten on.
+
+    >>> _seconds(3.14), _seconds(31.4)
+    ('3.1', '31')
+    """
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 STAGES = ("record", "query", "score", "select", "kept")
@@ -88,13 +97,16 @@ def make_bill(
     steps: int,
     student: Result | None,
 ) -> Bill:
-    """The bill of one pruning; what was not run is estimated from the seconds an example took while recording.
+    """The bill of one pruning; what was not run is estimated from the seconds an example took, for the student (its
+    teacher included) where there is one, else while recording.
 
     spent: seconds and examples of what it needs once, see `spent_once`.
     """
     seconds, examples = spent
-    record = stage_costs(out).get("record", {"seconds": 0.0, "examples": 0})
-    pace = record["seconds"] / record["examples"] if record["examples"] else 0.0
+    known = (
+        {"seconds": student.seconds, "examples": student.examples} if student else stage_costs(out).get("record", {})
+    )
+    pace = known["seconds"] / known["examples"] if known.get("examples") else 0.0
     train_examples = steps * batch if student is None else student.examples
     return Bill(
         name=name,

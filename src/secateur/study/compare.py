@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from secateur.errors import SecateurError
 from secateur.methods import Method
 from secateur.methods import method as find_method
@@ -122,8 +124,8 @@ def compare(
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
     Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher.
-    adversary: perturbs what every cell trains on, as `l2:eps=0.5,steps=3,rule=constant`; each row then has a robust
-    accuracy too, but that of the proxy, which is trained without. min_per_class, must_keep, exclude: hold in every
+    adversary: perturbs what every run trains on, as `l2:eps=0.5,steps=3`; each row then has a robust accuracy too, but
+    that of the proxy; see `secateur.prune`. min_per_class, must_keep, exclude: hold in every
     subset, random ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded,
     stratified 20 % of train is held out.
     """
@@ -133,21 +135,24 @@ def compare(
     with session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
     ) as work:
-        work.source.require_labels("what each method keeps is trained on and tested")
+        work.source.require_labels("comparing methods by training on what they keep")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
         for count in counts:  # what is impossible stops here, before the long part
             plan_run(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
                 teacher=None if distill in (None, "off") else "", distill=distill, adversary=adversary,
+                margins=np.zeros(len(work.source.train)),
             )  # fmt: skip
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
-        record_plan = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
+        record_plan = RecordingPlan.make(
+            work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, adversary=adversary
+        )
         needs = Needs.of(work, record_plan, chosen, counts, features)
         pool, checked = needs.meet(work, record_plan, taught=True)
         each = tuple(range(seed, seed + seeds))
         plan = Plan(work, pool, net, recipe, epochs, budget, distill, adversary, limits, each, needs)
         proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
-        rows = (*plan.rivals(keep, counts), proxy, *plan.pruned(chosen, keep, counts, checked))
+        rows = (*plan.rivals(keep), proxy, *plan.pruned(chosen, keep, checked))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
         write_bills(work.out, list(table.bills))
@@ -173,30 +178,38 @@ class Plan:
     seeds: tuple[int, ...]
     needs: Needs
 
-    def rivals(self, keep: Sequence[int | float], counts: Sequence[int]) -> Iterator[Row]:
+    def rivals(self, keep: Sequence[int | float]) -> Iterator[Row]:
         """All the data: in full, and cut short to the steps of each keep."""
+        usable = len(self.work.source.train.usable)
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
-        for k, count in zip(keep, counts, strict=True):
+        for k in keep:
+            count = resolve_keep(k, usable)
             cut = tuple(self._cell("full, cut short", s, like=count) for s in self.seeds)
-            yield Row("full, cut short", False, k, count / len(self.work.source.train.usable), cut)
+            yield Row("full, cut short", False, k, count / usable, cut)
 
     def pruned(
-        self, methods: Sequence[Method], keep: Sequence[int | float], counts: Sequence[int], checked: Checked
+        self,
+        methods: Sequence[Method],
+        keep: Sequence[int | float],
+        checked: Checked,
+        *,
+        teachers: Sequence[bool] | None = None,
     ) -> Iterator[Row]:
-        """Every method at every keep, plain and with the proxy as teacher."""
+        """Every method at every keep, plain and with the proxy as teacher (or as `teachers` says)."""
         usable = len(self.work.source.train.usable)
+        heard = (False,) if self.distill in (None, "off") else (False, True)
         for method in methods:
-            for k, count in zip(keep, counts, strict=True):
+            for k in keep:
                 subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
-                for teacher in (False, True) if self.distill not in (None, "off") else (False,):
+                for teacher in heard if teachers is None else teachers:
                     name = f"{slug(method)}, keep {k}" + (" + teacher" if teacher else "")
                     cells = [
                         self._cell(name, s, subset=subset, teacher=teacher)
                         for s, subset in zip(self.seeds, subsets, strict=True)
                     ]
-                    yield Row(slug(method), teacher, k, count / usable, tuple(cells))
+                    yield Row(slug(method), teacher, k, resolve_keep(k, usable) / usable, tuple(cells))
 
     def _cell(self, name: str, seed: int, *, teacher: bool = False, **what: Any) -> Result:
         run = plan_run(
@@ -210,6 +223,7 @@ class Plan:
             teacher=self.work.out / "model.safetensors" if teacher else None,
             distill=self.distill,
             adversary=self.adversary,
+            margins=self.needs.margins(self.pool),
             **what,
         )
         return run_cell(self.work, run)

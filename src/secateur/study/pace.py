@@ -36,28 +36,38 @@ class Stage:
     examples: int
 
 
-def stages_of(work: Session, plan: RecordingPlan, method: Method, setting: Setting, student: Run) -> Iterator[Stage]:
+def stages_of(
+    work: Session, plan: RecordingPlan, method: Method, setting: Setting, student: Run | None
+) -> Iterator[Stage]:
     """What one pruning by `method` would do, and training a student on what it keeps."""
     train = work.source.train
     usable = len(train.usable)
     probing = Probing.make([method], [setting], None, labelled=train.labelled)
+    if student is None:  # no labels: nothing is trained
+        yield _kept(work, setting)
+        return
     net = work.build_net(plan.net, seed=plan.seed, whiten=plan.recipe.whiten)
     weights = sum(p.numel() for p in net.parameters()) * 4
-    pace = _seconds_a_step(work, net, plan.recipe) if train.labelled else 0.0
+    pace = _seconds_a_step(work, net, plan.recipe)
     if probing.needs_run:
         steps = full_steps(plan.recipe, usable)
         disk = _bytes_recorded(len(train), plan.recipe.epochs, len(train.classes)) + weights
         yield Stage(f"record {plan.recipe.epochs} epochs", pace * steps, disk, plan.recipe.epochs * usable)
     for name, knobs in probing.wanted.items():
         yield _probe(work, plan, net, name, dict(knobs), pace)
+    yield _kept(work, setting)
+    other = work.build_net(student.net, seed=plan.seed, whiten=student.recipe.whiten)
+    seconds = _seconds_a_step(work, other, student.recipe) * student.steps
+    yield Stage("train a student", seconds, weights, student.steps * student.recipe.batch)
+    full = full_steps(student.recipe, usable)
+    yield Stage("instead of: train on all", seconds / student.steps * full, weights, full * student.recipe.batch)
+
+
+def _kept(work: Session, setting: Setting) -> Stage:
+    """The pruned data set itself, at the size of decoded rows."""
+    train = work.source.train
     row = train.values.nbytes // len(train) if train.values is not None else int(torch.Size(train.shape).numel())
-    yield Stage("kept", 0.0, round(row * setting.keep * usable), 0)
-    if train.labelled:
-        other = work.build_net(student.net, seed=plan.seed, whiten=student.recipe.whiten)
-        seconds = _seconds_a_step(work, other, student.recipe) * student.steps
-        yield Stage("train a student", seconds, weights, student.steps * student.recipe.batch)
-        full = full_steps(student.recipe, usable)
-        yield Stage("instead of: train on all", seconds / student.steps * full, weights, full * student.recipe.batch)
+    return Stage("kept", 0.0, round(row * setting.keep * len(train.usable)), 0)
 
 
 def _seconds_a_step(work: Session, net: Normalised, recipe: Recipe) -> float:

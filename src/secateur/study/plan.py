@@ -27,16 +27,22 @@ from secateur.training.seeding import rng
 SAMPLE = 2000
 """Examples that near-duplicates, contradicted labels and spread are estimated on."""
 BATCH = 500
+MOST = 1 << 30
+"""Bytes of features held at once; of a larger set, as many random examples are looked at as that holds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Difficulty:
-    """How hard a data set is. Shares are of a sample of the train split, by `features`; None: not to be had."""
+    """How hard a data set is. Shares are of a `sample` of the train split, each compared with `among` of its examples.
+
+    near_duplicates goes by the rows themselves; contradicted and spread by `features`. None: not to be had.
+    """
 
     features: str
     sample: int
+    among: int
     exact_duplicates: int
-    near_duplicates: float | None
+    near_duplicates: float
     contradicted: float | None
     spread: Spread | None
 
@@ -65,7 +71,7 @@ def plan(
     data: Any,
     *,
     keep: int | float = 0.3,
-    method: str | Method = "dual",
+    method: str | Method | None = None,
     record_recipe: str = "sgd",
     recipe: str = "fast",
     net: str | None = None,
@@ -81,23 +87,29 @@ def plan(
 ) -> Outlook:
     """The difficulty of a data set, and the memory, disk and time that each stage of pruning it would take.
 
-    Trains a few steps and throws them away. out: the OUT folder of an earlier run on the same data, whose net gives the
-    features; without one, the rows themselves are compared, and labels are not judged by pixels. Times are those of
-    this machine as busy as it is now.
+    method: dual by default, k-center where there are no labels. Trains a few steps and throws them away. out: the OUT
+    folder of an earlier run on the same data, whose net gives the features; without one, the rows themselves are
+    compared, and labels are not judged by pixels. Times are those of this machine as busy as it is now.
     """
-    chosen = find_method(method)
     with (
         tempfile.TemporaryDirectory() as scratch,
         session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading) as work,
     ):
         train = work.source.train
+        chosen = find_method(method or ("dual" if train.labelled else "k-center"))
         counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
         model = None if out is None else Path(out) / "model.safetensors"
         difficulty = _difficulty(work, model)
-        asked = RecordingPlan.make(work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed)
+        asked = RecordingPlan.make(
+            work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, half_a_run=chosen.half_a_run
+        )
         count = resolve_keep(keep, len(train.usable))
         setting = Setting(count / len(train.usable), asked.recipe.epochs, len(counts))
-        student = plan_run(work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count)
+        student = (
+            None
+            if not train.labelled
+            else plan_run(work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count)
+        )
         return Outlook(
             examples=len(train),
             usable=len(train.usable),
@@ -111,29 +123,34 @@ def plan(
 
 
 def _difficulty(work: Session, model: Path | None) -> Difficulty:
-    """Duplicates over all; the rest on a sample, by the features of `model` or by the rows themselves."""
+    """Exact duplicates over all. Near ones on a sample, by the rows themselves, since a net brings a whole class
+    together; labels and spread by the features of `model` where there is one."""
     train = work.source.train
-    ids = np.sort(rng(0, "plan").permutation(train.usable)[:SAMPLE])
-    known = model is not None and model.is_file()
+    width = int(np.prod(train.shape))
+    looked = np.sort(rng(0, "plan").permutation(train.usable)[: max(SAMPLE, MOST // (4 * width))])
+    at = np.sort(rng(1, "plan").permutation(len(looked))[:SAMPLE])
+    known = model if model is not None and model.is_file() else None
     with work.progress.stage("difficulty") as advance:
-        every = _features(work, work.train, train.usable, model if known else None, advance)
-        at = np.searchsorted(train.usable, ids)
+        rows = _features(work, work.train, looked, None, advance)
+        near = _near_duplicates(rows, at)
+        if known is not None:
+            rows = _features(work, work.train, looked, known, advance)
         doubtful = None
-        if train.labelled and (known or not train.is_image):
-            doubtful = float(contradicted(every, train.labels[train.usable], at).mean())
+        if train.labelled and (known is not None or not train.is_image):
+            doubtful = float(contradicted(rows, train.labels[looked], at).mean())
         spread_ = None
         if work.source.test is not None:
             test_ids = np.sort(rng(0, "plan test").permutation(work.source.test.usable)[:SAMPLE])
-            test = _features(work, work.test, test_ids, model if known else None, lambda done, total: None)
-            spread_ = spread(every, test)
-    return Difficulty(
-        features=str(model) if known else "the rows themselves",
-        sample=len(ids),
-        exact_duplicates=_exact_duplicates(train),
-        near_duplicates=near_duplicates(every, every[at]) if every.any(axis=1).all() else None,
-        contradicted=doubtful,
-        spread=spread_,
-    )
+            spread_ = spread(rows, _features(work, work.test, test_ids, known, lambda done, total: None))
+    name = "the rows themselves" if known is None else str(known)
+    return Difficulty(name, len(at), len(looked), _exact_duplicates(train), near, doubtful, spread_)
+
+
+def _near_duplicates(rows: np.ndarray, at: np.ndarray) -> float:
+    """Rows of zeros have no direction and are left out."""
+    there = np.asarray(rows.any(axis=1))
+    asked = at[there[at]]
+    return near_duplicates(rows[there], rows[asked]) if there.sum() > 1 and len(asked) else 0.0
 
 
 def _features(work: Session, data: Tensors, ids: np.ndarray, model: Path | None, advance: Any) -> np.ndarray:
@@ -142,9 +159,10 @@ def _features(work: Session, data: Tensors, ids: np.ndarray, model: Path | None,
     look = None if model is None else start_features(load_net(model, device=work.device), data, seed=0)
     parts: list[np.ndarray] = []
     for at, rows in zip(plan, data.batches(plan), strict=True):
-        labels = data.labels[at.to(data.device)]
-        scale = 255.0 if rows.dtype == torch.uint8 else 1.0
-        found = rows.flatten(1).float() / scale if look is None else look(rows, labels)["features"]
+        if look is not None:
+            found = look(rows, data.labels[at.to(data.device)])["features"]
+        else:
+            found = rows.flatten(1).float() / (255.0 if rows.dtype == torch.uint8 else 1.0)
         parts.append(found.cpu().numpy())
         advance(sum(map(len, parts)), len(ids))
     return np.concatenate(parts)

@@ -34,6 +34,11 @@ class Needs:
         usable = len(work.source.train.usable)
         settings = tuple(Setting(c / usable, plan.recipe.epochs, len(work.source.classes)) for c in counts)
         probing = Probing.make(methods, settings, features, labelled=work.source.labelled)
+        if plan.adversary is None:
+            for method in methods:
+                method.refuse_without_adversary()
+        elif plan.adversary.rule == "margin":
+            probing = probing.along("margins", {"steps": 50})
         return cls(tuple(methods), settings, probing)
 
     def meet(self, work: Session, plan: RecordingPlan, *, taught: bool) -> tuple[Pool, Checked]:
@@ -50,6 +55,10 @@ class Needs:
             validation = np.zeros(len(train), dtype=bool)
             validation[validation_ids(work, plan.seed)] = True
         return pool, Checked(recall, validation)
+
+    def margins(self, pool: Pool) -> np.ndarray | None:
+        """The distance of each example to the boundary (examples,), where an adversary's budgets go by it."""
+        return pool.field("margin_raw") if "margins" in self.probing.wanted else None
 
     def spent(self, out: Out, method: Method, *, taught: bool) -> tuple[float, int]:
         """Seconds and examples that one of the methods needed before it could select, and its teacher."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur.data.embeddings import read_embeddings
+from secateur.data.rows import ImageRows
 from secateur.store.files import remove
 from secateur.store.probed import BLOCK, ProbeWriter
 from secateur.store.recording import Recording, RecordingWriter
@@ -50,6 +51,7 @@ def _embed(work: Session, spec: str) -> None:
     """Fill `features` from a file, or by a net that is none of ours."""
     if spec.partition(":")[0].endswith((".npy", ".parquet")):
         given = read_embeddings(spec, examples=len(work.source.train))
+        _tell_order(work, spec)
         task = _Task(work, "features", {"features": spec, "digest": given.digest}, f"reading {spec}")
         task.fill(0, lambda ids: {"features": given.rows(ids)})
     else:
@@ -58,6 +60,15 @@ def _embed(work: Session, spec: str) -> None:
             net = embedder(spec, shape=work.train.shape, device=work.device)
             task.fill(0, _by_batches(work, lambda rows, labels: {"features": net(rows)}, ("features",)))
     task.end()
+
+
+def _tell_order(work: Session, spec: str) -> None:
+    """Which file is which row: a folder is read by the names of its files as text, img10 before img2."""
+    rows = work.source.train.rows
+    if work.source.form == "folder" and isinstance(rows, ImageRows):
+        names = [rows.file(i) for i in (*range(min(3, len(rows))), len(rows) - 1)]
+        listed = ", ".join(f"row {i} is {name}" for i, name in enumerate(names[:-1]))
+        work.progress.say(f"{spec}: {listed}, the last is {names[-1]}")
 
 
 def _look(work: Session, plan: RecordingPlan, probe: Probe, name: str, knobs: Knobs) -> None:
@@ -138,13 +149,14 @@ def _state(work: Session, name: str, run: int) -> Any:
 
 
 def _by_batches(work: Session, each: PerBatch, fields: tuple[str, ...]) -> Values:
-    """The probe on the examples of some ids, a batch at a time."""
+    """The probe on the examples of some ids, a batch at a time; labels are -1 where the data have none."""
+    labels = work.train.labels if work.source.labelled else torch.full((len(work.train),), -1, device=work.device)
 
     def values(ids: np.ndarray) -> dict[str, np.ndarray]:
         plan = [torch.from_numpy(ids[k : k + BATCH]) for k in range(0, len(ids), BATCH)]
         parts: list[dict[str, Tensor]] = []
         for at, rows in zip(plan, work.train.batches(plan), strict=True):
-            found = each(rows, work.train.labels[at.to(work.device)])
+            found = each(rows, labels[at.to(work.device)])
             parts.append({n: v.detach().cpu() for n, v in found.items() if n in fields})
         return {n: torch.cat([p[n] for p in parts]).numpy() for n in parts[0]}
 

@@ -1,7 +1,7 @@
 """What methods need probed, worked out before anything runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from secateur.errors import SecateurError
@@ -44,6 +44,10 @@ class Probing:
         run = any(FIELDS[n].probe == "recorder" for n in logged)
         run |= any(PROBES[n].nets == "proxy" and (n, source == OWN) != ("features", False) for n in wanted)
         return cls(wanted, source, run)
+
+    def along(self, name: str, knobs: Knobs) -> "Probing":
+        """With one more probe, unless a method asks for it already."""
+        return replace(self, wanted={name: knobs, **self.wanted}, needs_run=True)
 
 
 def _check_features(method: Method, setting: Setting, source: str) -> None:

@@ -12,7 +12,7 @@ from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
 from secateur.study.bill import make_bill, write_bills
 from secateur.study.budget import full_steps
-from secateur.study.cell import plan_run
+from secateur.study.cell import Result, Run, plan_run
 from secateur.study.held import read_limits
 from secateur.study.prepare import Needs
 from secateur.study.record import RecordingPlan
@@ -55,24 +55,26 @@ def prune(
 
     keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`).
     record_recipe, record_epochs: of the short run that is watched. train: also train a student on what is kept, with
-    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`),
-    on views that an `adversary` perturbs, as `l2:eps=0.5,steps=3,rule=constant`. min_per_class, must_keep, exclude:
-    hold whatever the method. features: where a method's features come from, the recorded net by default: a file of
-    embeddings, `input` for the rows themselves, or a net that is none of ours (`timm:NAME`, `transformers:NAME`,
-    `package.module:function`). Data without labels can be pruned by methods that need none. Run again, it goes on where
-    it stood; with another keep or method it uses the recording again. reading: how to read the data, see
-    `secateur.open_data`.
+    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher
+    (`distill`), on views that an `adversary` perturbs, as `l2:eps=0.5,steps=3`: in the run that is watched by eps, in
+    the student's by no more than each example's distance to the boundary (`rule=constant` for eps there too).
+    min_per_class, must_keep, exclude: hold whatever the method. features: where a method's features come from, the
+    recorded net by default: a file of embeddings, `input` for the rows themselves, or a net that is none of ours
+    (`timm:NAME`, `transformers:NAME`, `package.module:function`). Data without labels can be pruned by methods that
+    need none. Run again, it goes on where it stood; with another keep or method it uses the recording again. reading:
+    how to read the data, see `secateur.open_data`.
     """
     chosen = find_method(method)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         if train:
-            work.source.require_labels("a student is trained on classes; leave --train out")
+            work.source.require_labels("training a student (--train)")
             work.test_split()  # stops here where there is none
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
-        plan = RecordingPlan.make(
-            work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, eval_pass=eval_pass
-        )
         taught = train and distill not in (None, "off")
+        plan = RecordingPlan.make(
+            work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, eval_pass=eval_pass,
+            adversary=adversary, half_a_run=chosen.half_a_run and not taught,
+        )  # fmt: skip
         student_of = partial(
             plan_run,
             work,
@@ -88,24 +90,28 @@ def prune(
         )
         count = resolve_keep(keep, len(work.source.train.usable))
         needs = Needs.of(work, plan, [chosen], [count], features)
-        student_of(like=count)  # what is impossible stops here
+        student_of(like=count, margins=np.zeros(len(work.source.train)))  # what is impossible stops here
         pool, checked = needs.meet(work, plan, taught=taught)
         subset = select_in(work.out, pool, chosen, keep, seed, limits, checked=checked)
         _tell(work, subset)
-        run = student_of(subset=subset)
+        run = student_of(subset=subset, margins=needs.margins(pool))
         work.out.forget("train")  # a student of another subset
         student = train_in(work, run, budget) if train else None
-        full = full_steps(run.recipe, len(work.source.train.usable))
-        bill = make_bill(
-            work.out, run.name, spent=needs.spent(work.out, chosen, taught=taught),
-            full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student,
-        )  # fmt: skip
-        write_bills(work.out, [bill])
-        work.progress.say(bill.verdict)
+        _charge(work, run, needs.spent(work.out, chosen, taught=taught), student)
         from secateur.report import write_report
 
         write_report(work.out.path, work.source, progress=work.progress.say)
     return subset
+
+
+def _charge(work: Session, run: Run, spent: tuple[float, int], student: Result | None) -> None:
+    """Write the bill, and say when pruning pays."""
+    full = full_steps(run.recipe, len(work.source.train.usable))
+    bill = make_bill(
+        work.out, run.name, spent=spent, full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student
+    )
+    write_bills(work.out, [bill])
+    work.progress.say(bill.verdict)
 
 
 def _tell(work: Session, subset: Subset) -> None:

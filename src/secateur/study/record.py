@@ -17,6 +17,8 @@ from secateur.store.recording import Recording
 from secateur.study.budget import full_steps
 from secateur.study.session import Session, session
 from secateur.training import checkpoint
+from secateur.training.adversarial import Adversary, Attack
+from secateur.training.adversarial import parse as parse_adversary
 from secateur.training.loop import train as run_loop
 from secateur.training.machine import autocast
 from secateur.training.nets import Normalised, save_net
@@ -24,6 +26,9 @@ from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
 from secateur.training.recorder import Recorder
 from secateur.training.sampling import Shuffled
+
+ENOUGH = 800
+"""Steps of half a run that recorded nearly as well as a whole one of 1,600 (benchmarks/recordings.md)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class RecordingPlan:
     seed: int
     fields: tuple[str, ...] | None
     eval_pass: bool
+    adversary: Adversary | None = None  # gives every example its whole eps: margins are not known yet
 
     @classmethod
     def make(
@@ -47,19 +53,52 @@ class RecordingPlan:
         seed: int,
         fields: Sequence[str] | None = None,
         eval_pass: bool = False,
+        adversary: str | Adversary | None = None,
+        half_a_run: bool = False,
     ) -> "RecordingPlan":
-        """Fill in what depends on the data."""
+        """Fill in what depends on the data.
+
+        epochs: if not given, those of the recording that is there, whatever their number; else the recipe's, or half
+        of them where that is enough (`half_a_run`) and makes `ENOUGH` steps.
+        """
         if epochs is not None and epochs < 1:
             raise SecateurError(f"epochs: expected at least 1, got {epochs}")
         chosen = find_recipe(recipe).for_data(len(work.source.train.usable), work.train.shape)
-        chosen = dataclasses.replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
+        if epochs is None:
+            epochs = _epochs_there(work) or _epochs_enough(chosen, len(work.source.train.usable), half_a_run)
+        chosen = dataclasses.replace(chosen, epochs=epochs)
         name = work.net_name(net)
-        work.build_net(name, seed=seed, whiten=False)  # a net that cannot be built stops before OUT remembers it
-        return cls(name, chosen, seed, None if fields is None else tuple(sorted(fields)), eval_pass)
+        if work.source.labelled:
+            work.build_net(name, seed=seed, whiten=False)  # a net that cannot be built stops before OUT remembers it
+        wanted = None if fields is None else tuple(sorted(fields))
+        return cls(name, chosen, seed, wanted, eval_pass, parse_adversary(adversary))
+
+    def attack(self, work: Session) -> Attack | None:
+        """What perturbs the views of the run."""
+        if self.adversary is None:
+            return None
+        self.adversary.check_shape(work.train.shape)
+        whole = dataclasses.replace(self.adversary, eps_rule="constant")
+        return Attack.of(whole, len(work.source.train), None, work.device)
 
     def as_json(self) -> dict[str, Any]:
-        """As run.json gives it back."""
-        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
+        """As run.json gives it back; no key for an adversary that is not there."""
+        asked = dict(json.loads(json.dumps(dataclasses.asdict(self))))
+        if self.adversary is None:
+            del asked["adversary"]
+        return asked
+
+
+def _epochs_there(work: Session) -> int | None:
+    """The epochs of the recording that OUT holds or has begun, so that another method uses it."""
+    stage = work.out.run["stages"].get("record")
+    return None if stage is None else int(stage["asked"]["recipe"]["epochs"])
+
+
+def _epochs_enough(recipe: Recipe, examples: int, half_a_run: bool) -> int:
+    half = dataclasses.replace(recipe, epochs=max(1, recipe.epochs // 2))
+    enough = half_a_run and recipe.horizon is None and full_steps(half, examples) >= ENOUGH
+    return half.epochs if enough else recipe.epochs
 
 
 def record(
@@ -119,6 +158,7 @@ def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
                 horizon=horizon,
                 sampler=Shuffled(work.source.train.usable, plan.seed),
                 seed=plan.seed,
+                adversary=plan.attack(work),
                 recorder=listener,
                 save_to=state,
                 watch=work.watch("record", advance),

@@ -126,6 +126,7 @@ def session(
         "examples": len(source.train),
         "usable": len(source.train.usable),
         "classes": list(source.classes),
+        "labelled": source.labelled,
         "reading": told,
     }
     with folder.locked():
