@@ -34,7 +34,9 @@ Cache = Annotated[Path | None, typer.Option(help="where `datasets` keeps its cop
 Net = Annotated[str | None, typer.Option(help="a net by name, NAME:WIDTH, timm:NAME or package.module:function")]
 Recipe = Annotated[str, typer.Option(help="how it trains: sgd, fast or paper, with changes as fast:lr=0.1,crop=4")]
 RecordRecipe = Annotated[str, typer.Option(help="how the run that is watched trains")]
-RecordEpochs = Annotated[int | None, typer.Option(help="epochs to record; the recipe's own by default")]
+RecordEpochs = Annotated[
+    int | None, typer.Option(help="epochs to record; the recipe's, or half of them where the method needs no more")
+]
 Epochs = Annotated[int | None, typer.Option(help="epochs of full training, which budgets are counted from")]
 Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
 Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4")]
@@ -67,9 +69,12 @@ def parse_keep(text: str) -> int | float:
     except ValueError:
         pass
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         raise SecateurError(f"keep: expected a fraction such as 0.3 or a count such as 500, got {text!r}") from None
+    if not 0 < value <= 1:
+        raise SecateurError(f"keep: expected a fraction in (0, 1] or a whole count, got {text}")
+    return value
 
 
 def parse_memory(text: str | None) -> int | None:

@@ -1,6 +1,8 @@
 """`secateur plan`: how hard a data set is, and what pruning it would take."""
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from secateur.cli import options as o
 from secateur.cli import show
@@ -11,7 +13,7 @@ def plan(
     data: o.Data = "digits",
     *,
     keep: o.Keep = "0.3",
-    method: o.Method = "dual",
+    method: Annotated[str | None, typer.Option(help="dual by default, k-center without labels")] = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
     record_recipe: o.RecordRecipe = "sgd",
@@ -42,15 +44,16 @@ def _tell(found: Any) -> None:
     if counts:
         rows.append(["classes", f"{len(counts)}, of {counts[0]} to {counts[-1]} examples"])
     rows.append(["exact duplicates", str(hard.exact_duplicates)])
-    by = f"of {hard.sample} looked at, by {hard.features}"
-    if hard.near_duplicates is not None:
-        rows.append(["near-duplicates", f"{hard.near_duplicates:.1%} {by}"])
+    by = f"of {hard.sample} looked at among {hard.among}"
+    rows.append(["near-duplicates", f"{hard.near_duplicates:.1%} {by}, by the rows themselves"])
     if hard.contradicted is None:
         rows.append(["doubtful labels", "not judged: name the folder of a recorded net with --out"])
     else:
-        rows.append(["doubtful labels", f"{hard.contradicted:.1%} contradicted by their neighbours, {by}"])
+        rows.append(
+            ["doubtful labels", f"{hard.contradicted:.1%} contradicted by their neighbours, {by}, by {hard.features}"]
+        )
     if hard.spread is not None:
-        rows.append(["spread", f"tail {hard.spread.tail:.3g}, mean {hard.spread.mean:.3g} from test to train"])
+        rows.append(["spread", f"tail {hard.spread.tail:.3g}, mean {hard.spread.mean:.3g}: test to nearest train"])
     rows.append(["memory", f"{show.size(found.memory)} at the peak, as read and trained here"])
     rows.append(["cache", f"{show.size(found.cache)} of files that `datasets` keeps"])
     show.pairs(rows)

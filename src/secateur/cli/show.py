@@ -24,7 +24,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
         drawn.add_column(name, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(drawn)
+    Console(width=None if sys.stdout.isatty() else 400, highlight=False, markup=False).print(drawn)
 
 
 def pairs(rows: Sequence[Sequence[str]]) -> None:

@@ -99,12 +99,19 @@ def methods(json: o.AsJson = False) -> None:
     if json:
         show.as_json(rows)
     else:
-        lines = [[r["name"], r["kind"], ", ".join(r["needs"]) or "-", r["summary"]] for r in rows]
-        show.table("", ["name", "kind", "needs", "what"], lines)
+        for kind in ("method", "score", "selector"):
+            print(f"{kind}s\n")
+            show.pairs([[r["name"], f"{r['summary']} Needs {_listed(r['needs'])}."] for r in rows if r["kind"] == kind])
+            print()
+
+
+def _listed(needs: list[str]) -> str:
+    return ", ".join(needs) or "nothing"
 
 
 def cite(names: Annotated[list[str], typer.Argument(help="methods, or distillation")]) -> None:
     """Print BibTeX for the methods used."""
     from secateur.methods import bibtex
 
-    typer.echo("\n".join(filter(None, map(bibtex, names))))
+    for name in names:
+        typer.echo(bibtex(name) or f"% {name}: nothing to cite")
