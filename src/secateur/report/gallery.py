@@ -48,6 +48,8 @@ def choose(table: Any, confidence: np.ndarray | None) -> list[tuple[str, str, np
     if np.isfinite(score).any():
         order = np.argsort(-np.where(np.isfinite(score), score, -np.inf), kind="stable")
         out.append(("Kept, hardest", "The highest scores among the kept.", _first(order, kept)))
+        if _mean(score, ~kept) > _mean(score, kept):  # the easy end is kept
+            order = np.argsort(np.where(np.isfinite(score), score, np.inf), kind="stable")
         around = order[max(0, int(kept.sum()) - SHOWN // 2) :][:SHOWN]
         out.append(("At the threshold", "Ranks around the number kept: above and below the cut.", around))
     if confidence is not None:
@@ -56,9 +58,15 @@ def choose(table: Any, confidence: np.ndarray | None) -> list[tuple[str, str, np
             ("Dropped, easy", "Right from early on: the net learns them from others.", _first(easy, ~kept & usable))
         )
         hopeless = np.argsort(np.where(usable, confidence, 2.0), kind="stable")
-        text = "Never learned: wrong labels, broken images, or simply hard. Worth a look."
+        text = "The lowest mean probability of the label: wrong labels, broken images, or simply hard. Worth a look."
         out.append(("Dropped, hopeless", text, _first(hopeless, ~kept & usable)))
     return [(title, text, ids) for title, text, ids in out if len(ids)]
+
+
+def _mean(score: np.ndarray, chosen: np.ndarray) -> float:
+    """Of the finite scores among the chosen; minus infinity where there are none."""
+    finite = chosen & np.isfinite(score)
+    return float(score[finite].mean()) if finite.any() else -np.inf
 
 
 def _first(order: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -83,7 +91,7 @@ def _card(i: int, table: Any, classes: list[str], source: Source | None, line: s
     score = float(table["score"][i])
     return Card(
         id=i,
-        label=classes[int(table["label"][i])],
+        label=classes[int(table["label"][i])] if len(classes) > 1 else "",
         fate="kept" if table["kept"][i] else "dropped",
         score=None if np.isnan(score) else score,
         image=None if source is None or not source.train.is_image else _thumbnail(source.train.decoded(i)),

@@ -54,6 +54,11 @@ class Material:
         """The class names."""
         return list(self.run["data"]["classes"])
 
+    @property
+    def labelled(self) -> bool:
+        """Do the data have labels?"""
+        return bool(self.run["data"].get("labelled", True))
+
 
 def write_report(
     out: str | Path, source: Source | None = None, *, progress: Callable[[str], None] | None = None
@@ -110,9 +115,10 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
             name = str(subset.provenance["score"])
             text = "Every example by its score; green ones are kept."
             out.append(("Scores and the cut", text, charts.score_histogram(scores, kept, title=name)))
-        before, after = class_counts(subset, len(material.classes))
-        text = "The share of each class before and after."
-        out.append(("Class balance", text, charts.class_shares(material.classes, before, after)))
+        if material.labelled:
+            before, after = class_counts(subset, len(material.classes))
+            text = "The share of each class before and after."
+            out.append(("Class balance", text, charts.class_shares(material.classes, before, after)))
     runs = _per_class_runs(material)
     if runs:
         text = "Of the last step, on the test split."
