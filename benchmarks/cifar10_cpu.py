@@ -1,15 +1,16 @@
-"""The table of benchmarks/cifar10-cpu.md: every cell is trained once and kept, so that a stopped run goes on.
+"""The tables of cifar10-cpu.md and cifar100-cpu.md: every cell is trained once and kept, a stopped run goes on.
 
-    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT [--part PARTS] [--keep 0.1,0.3] [--methods NAMES]
+    SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT PART [--data cifar10] [--methods NAMES] [--json FILE]
 
-fast:       every method, trained with `fast`, plain and with the recorded proxy as teacher.
-seeds:      random and dual at keep 0.1 with three seeds.
-sgd:        the same as `fast`, trained with `sgd`.
+rows:       the methods asked for, trained with `fast`, a line each as it is done; --taught for the lines with the
+            recorded net as teacher, --seeds for several.
+rivals:     full, full cut short, and the recorded net.
+sgd:        `rows` and `rivals` trained with `sgd`.
 lengths:    dual at keep 0.1 from the first 4 and 8 and from all 16 epochs of the recording.
-schedules:  dual at keep 0.1 from recordings whose schedule ends after 4 and 8 epochs.
 """
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,81 +19,103 @@ import secateur as sc
 from secateur.methods import method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
-from secateur.store.files import read_json
-from secateur.store.recording import Recording
 from secateur.study.compare import Plan, Row
-from secateur.study.select import Pool
-from secateur.study.session import session
-from secateur.training.recipes import RECIPES
-
-HEAD = "| method | keep | plain | + teacher | worst class, plain | + teacher | steps | seconds, plain | + teacher |"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows of a comparison with plain and taught runs side by side."""
-    lines = [HEAD, "|---|---|---|---|---|---|---|---|---|"]
-    taught = {(row.method, row.keep): row for row in rows if row.teacher}
-    for row in (r for r in rows if not r.teacher):
-        both = (row, taught.get((row.method, row.keep)))
-        kept = "all" if row.keep is None else f"all, as {row.keep}" if row.method.startswith("full") else row.keep
-        accuracy = [_accuracy(r) for r in both]
-        worst = ["" if r is None else f"{100 * r.as_json()['worst_class']:.1f}" for r in both]
-        seconds = ["" if r is None else f"{r.as_json()['seconds']:.0f}" for r in both]
-        cells = [row.method, kept, *accuracy, *worst, row.results[0].steps, *seconds]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+from secateur.study.pick import Checked
+from secateur.study.prepare import Needs
+from secateur.study.proxy import proxy_in
+from secateur.study.record import RecordingPlan
+from secateur.study.session import Session, session
 
 
-def _accuracy(row: Row | None) -> str:
-    if row is None:
-        return ""
+def line(row: Row) -> str:
+    """One row of a table, without its bar."""
+    found = row.as_json()
     spread = "" if row.spread is None else f" ± {100 * row.spread:.2f}"
-    return f"{100 * row.mean:.2f}{spread}"
+    taught = " + teacher" if row.teacher else ""
+    kept = "all" if row.keep is None else row.keep
+    return (
+        f"{row.method}{taught}, keep {kept}: {100 * row.mean:.2f}{spread}, worst class "
+        f"{100 * found['worst_class']:.1f}, {found['steps']} steps, {found['seconds']:.0f} s"
+    )
+
+
+def prepared(
+    work: Session, names: Sequence[str], keep: Sequence[float], recipe: str, seeds: int
+) -> tuple[Plan, Checked]:
+    """Record and probe what the methods need; the plan of their cells, and what validation data said."""
+    record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0)
+    counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
+    needs = Needs.of(work, record, [method(n) for n in names], counts, None)
+    pool, checked = needs.meet(work, record, taught=True)
+    each = tuple(range(seeds))
+    return Plan(work, pool, None, recipe, None, "balanced", "auto", None, Limits(), each, needs), checked
+
+
+def rows(asked: argparse.Namespace, recipe: str) -> None:
+    """Train and print one method after the other."""
+    keep = [float(k) for k in asked.keep.split(",")]
+    names = asked.methods.split(",")
+    with session(asked.data, asked.out / "main") as work:
+        for name in names:
+            plan, checked = prepared(work, [name], keep, recipe, asked.seeds)
+            for row in plan.pruned([method(name)], keep, checked, teachers=(asked.taught,)):
+                print(line(row), flush=True)
+                store(asked.json, row)
+
+
+def rivals(asked: argparse.Namespace, recipe: str) -> None:
+    """All of the data, in full and cut short, and the recorded net."""
+    keep = [float(k) for k in asked.keep.split(",")]
+    with session(asked.data, asked.out / "main") as work:
+        plan, _ = prepared(work, ["random"], keep, recipe, asked.seeds)
+        for row in plan.rivals(keep):
+            print(line(row), flush=True)
+            store(asked.json, row)
+        record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0)
+        print(line(Row("proxy", False, None, None, (proxy_in(work, record),))), flush=True)
+
+
+def store(path: Path | None, row: Row) -> None:
+    """Merge a row into the file that the pages of the methods read."""
+    if path is None:
+        return
+    known = json.loads(path.read_text()) if path.exists() else []
+    entry = next((r for r in known if (r["method"], r["keep"]) == (row.method, row.keep)), None)
+    if entry is None:
+        entry = {"method": row.method, "keep": row.keep}
+        known.append(entry)
+    suffix, found = "_taught" if row.teacher else "", row.as_json()
+    for name in ("accuracy", "spread", "worst_class", "seconds", "steps"):
+        entry[f"{name}{suffix}"] = found[name]
+    path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 def main() -> None:
-    """Run the parts asked for and print their tables."""
+    """Run the part asked for and print its lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--part", default="fast,seeds,sgd,lengths,schedules")
+    parser.add_argument("part", choices=["rows", "rivals", "sgd", "lengths"])
+    parser.add_argument("--data", default="cifar10")
     parser.add_argument("--keep", default="0.1,0.3")
-    parser.add_argument("--methods", default="el2n,forgetting,dual,ccs,tdds")
+    parser.add_argument("--methods", default="random,el2n,forgetting,dual,ccs,tdds")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--taught", action="store_true")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    data, out = str(Path(os.environ["SECATEUR_DATA"]) / "cifar10"), asked.out
-    keep = [float(k) for k in asked.keep.split(",")]
-    for part in asked.part.split(","):
-        print(f"\n{part}\n", flush=True)
-        if part in RECIPES:
-            methods = asked.methods.split(",")
-            print(table(sc.compare(data, methods=methods, keep=keep, recipe=part, out=out / "main").rows), flush=True)
-        elif part == "seeds":
-            print(table(seeds(data, out / "main")), flush=True)
-        elif part == "lengths":
-            first = [f"dual:epochs={n},window=3" for n in (4, 8)]
-            of_16 = sc.compare(data, methods=["dual", *first], keep=[0.1], distill="off", out=out / "main")
-            print(table(of_16.rows), flush=True)
-        elif part == "schedules":
-            for epochs in (4, 8):
-                print(own_schedule(data, epochs, out / f"epochs-{epochs}"), flush=True)
-        else:
-            parser.error(f"part: expected fast, seeds, sgd, lengths or schedules, got {part}")
-
-
-def seeds(data: str, out: Path) -> list[Row]:
-    """Random and dual at keep 0.1 with three seeds of selection and training, and one recording."""
-    with session(data, out) as work:
-        pool = Pool.of(Recording.open(out / "recording.zarr"))
-        count = resolve_keep(0.1, len(work.source.train.usable))
-        plan = Plan(work, pool, None, "fast", None, "balanced", "auto", Limits(), (0, 1, 2))
-        return list(plan.pruned([method("random"), method("dual")], [0.1], [count], None))
-
-
-def own_schedule(data: str, epochs: int, out: Path) -> str:
-    """Dual at keep 0.1 from a recording whose schedule ends after so many epochs."""
-    sc.prune(data, keep=0.1, record_epochs=epochs, train=True, distill="off", out=out)
-    stages = read_json(out / "run.json")["stages"]
-    student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json")
-    return f"{epochs} epochs: {100 * student['accuracy']:.2f}, recorded in {stages['record']['seconds']:.0f} s"
+    asked.data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data)
+    if asked.part == "rows":
+        rows(asked, "fast")
+    elif asked.part == "rivals":
+        rivals(asked, "fast")
+    elif asked.part == "sgd":
+        rivals(asked, "sgd")
+        rows(asked, "sgd")
+    else:
+        first = [f"dual:epochs={n},window=3" for n in (4, 8)]
+        for row in sc.compare(
+            asked.data, methods=["dual", *first], keep=[0.1], distill="off", out=asked.out / "main"
+        ).rows:
+            print(line(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a cheaper recording costs DUAL: the numbers of benchmarks/recordings.md. Every run is kept, a stopped one goes on.
+"""What a cheaper recording costs DUAL: the numbers of recordings.md. Every run is kept, a stopped one goes on.
 
     SECATEUR_DATA=DIR python benchmarks/recordings.py OUT record            make and time the recordings
     SECATEUR_DATA=DIR python benchmarks/recordings.py OUT rank              rank correlation of DUAL with the full one
@@ -43,6 +43,8 @@ FORMS = {
     "full": Form({}),
     "epochs-8": Form({"epochs": 8}),
     "epochs-4": Form({"epochs": 4}),
+    "epochs-10": Form({"epochs": 10}),
+    "epochs-12": Form({"epochs": 12}),
     "half-width": Form({"net": "resnet9:0.5"}),
     "16-pixels": Form({"size": 16}),
     "quarter": Form({}, 0.25),
@@ -90,7 +92,7 @@ def _record_part(out: Path, part: float) -> None:
 
 
 def dual_of(out: Path, spec: str) -> tuple[np.ndarray, np.ndarray]:
-    """DUAL and the mean probability of every example, by a form and its reading: `NAME`, `first-N` or either with `wW`."""
+    """DUAL and the mean probability of every example, by a form and its reading: `NAME`, `NAME-first-N`, with `wW`."""
     match = re.fullmatch(r"(.+?)(?:w(\d+))?", spec)
     assert match
     name, window = match.group(1), match.group(2)
@@ -138,10 +140,8 @@ def train(out: Path, specs: list[str], keep: float, seeds: int, taught: bool) ->
             accuracy = np.array([r.accuracy for r in results]) * 100
             worst = np.mean([r.worst_class for r in results]) * 100
             spread = f" ± {accuracy.std(ddof=1):.2f}" if seeds > 1 else ""
-            print(
-                f"{spec}, keep {keep}{' + its net' if taught else ''}: {accuracy.mean():.2f}{spread}, worst {worst:.1f}",
-                flush=True,
-            )
+            name = f"{spec}, keep {keep}{' + its net' if taught else ''}"
+            print(f"{name}: {accuracy.mean():.2f}{spread}, worst {worst:.1f}", flush=True)
 
 
 def _cell(work: Session, out: Path, spec: str, keep: float, seed: int, taught: bool) -> Any:
