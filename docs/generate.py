@@ -55,6 +55,12 @@ def method_page(row: Method) -> str:
     if score is not None:
         lines += [f"## The score `{score.name}`", "", *_entry(score)]
     lines += [f"## The selector `{selector.name}`", "", *_entry(selector), *_knobs(row, score, selector)]
+    if row.selector in ("craig", "gradmatch"):
+        lines += [
+            "## Weights", "", "Divided by their mean, so that they are 1 on average and the loss keeps its scale. They",
+            "stand in the column `weight` of `subset.parquet`, and training multiplies each example's loss by them;",
+            "`kept/` holds the rows alone.", "",
+        ]  # fmt: skip
     lines += ["## Measured", "", *_measured(row.name)]
     if row.cite:
         lines += ["## To cite", "", "```bibtex", bibtex(row.name), "```"]
@@ -84,7 +90,9 @@ def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
     use = row.use(SETTING)
     values |= ({} if use is None else dict(use.knobs)) | row.selector_knobs(SETTING)
     values |= {k: v for probe in row.probed(SETTING).values() for k, v in probe.items()}
-    values.pop("cutoff_by", None)
+    values |= {"per_class": 1} if row.per_class else {}
+    for name in ("cutoff_by", "initial"):
+        values.pop(name, None)
     if not values:
         return []
     return ["## Knobs", "", "| knob | value |", "|---|---|", *(f"| `{k}` | {v} |" for k, v in values.items()), ""]
