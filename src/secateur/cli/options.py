@@ -41,7 +41,7 @@ Epochs = Annotated[int | None, typer.Option(help="epochs of full training, which
 Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
 Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4")]
 Adversary = Annotated[
-    str, typer.Option(help="perturb what is trained on: off, linf:eps=8/255 or l2:eps=0.5,rule=constant")
+    str, typer.Option(help="perturb what is trained on: off, l2:eps=0.5,steps=3 or linf:eps=8/255 (of the pixel range)")
 ]
 Method = Annotated[str, typer.Option(help="see `secateur methods`; knobs after a colon, as dual:c_d=4")]
 Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]

@@ -75,6 +75,9 @@ def _print_comparison(result: Any, out: Path) -> None:
     show.table(title, ["method", "keep", "accuracy", "+-", *robust, "worst class", "steps", "seconds"], rows)
     print()
     show.pairs([[bill.name, bill.verdict] for bill in result.bills] + [["report", str(out / "report.html")]])
+    print(
+        "full, cut short saves as much and needs no recording: pruning is worth it where it is more accurate than that"
+    )
 
 
 def report(out: o.OutFolder) -> None:
