@@ -61,12 +61,12 @@ PROBED = (
     Method(
         "dlc",
         "flexrand",
-        "Loss under growing masking of the net; half from the easy part, half from the hard.",
+        "Loss under growing masking of the recorded net (the paper: of a pre-trained one); half easy, half hard.",
         ("dlc",),
         "dlc",
         per_class=True,
         probes={"masking": {"steps": 50, "share": 0.02, "schedule": "geometric"}},
-        when="Fine-tuning sets, scored by a pre-trained net that never saw them.",
+        when="Small sets and fine-tuning sets, where a long run to record costs too much.",
     ),
     Method(
         "super-resolution",
