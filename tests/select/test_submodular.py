@@ -83,10 +83,11 @@ class TestLazyFacility:
         s = np.round(similarities(5, share=0.2) * 4) / np.float32(4)
         np.testing.assert_array_equal(lazy_facility(form(s), 40), naive(facility(s), 200, 40))
 
-    def test_row_says_what_a_candidate_stands_for_where_sides_differ(self):
-        s = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
-        assert lazy_facility(s, 1)[0] == 0
-        assert lazy_facility(sparse.csr_array(s), 1)[0] == 0
+    @forms
+    def test_row_says_what_a_candidate_stands_for_where_sides_differ(self, form):
+        # row sums 3 1 1.5 2: 0 first; it covers 0 1 2, so 3 adds 2 - 1 for itself and the others nothing
+        s = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [0, 0.5, 1, 0], [1, 0, 0, 1]], dtype=np.float32)
+        np.testing.assert_array_equal(lazy_facility(form(s), 4), [0, 3, 1, 2])
 
     def test_the_gain_of_a_candidate_does_not_depend_on_who_is_asked_about_beside_it(self):
         s = similarities(2, n=500)
@@ -213,11 +214,10 @@ def test_as_many_neighbours_as_there_are_others_are_all_pairs():
     near, full = near_similarity(features, 59).toarray(), cosine_similarity(features, neighbours=0)
     np.testing.assert_allclose(near + np.eye(60), full, atol=2e-6)
     for fn in SELECTORS:
-        np.testing.assert_array_equal(fn(features, keep=9, neighbours=59), fn(features, keep=9, neighbours=0))
-    np.testing.assert_array_equal(
-        np.sort(lazy_facility(sparse.csr_array(near + np.eye(60)), 9)),
-        select.facility_location(features, keep=9, neighbours=0),
-    )
+        near = {"all_pairs": 0} if fn is select.facility_location else {}
+        for neighbours in (59, 60, 500):
+            ids = fn(features, keep=9, neighbours=neighbours, **near)
+            np.testing.assert_array_equal(ids, fn(features, keep=9, neighbours=0))
 
 
 def test_few_examples_are_compared_in_all_pairs():

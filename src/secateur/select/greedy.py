@@ -72,7 +72,8 @@ class Rows:
         if isinstance(similarity, np.ndarray):
             self.dense = np.ascontiguousarray(similarity, dtype=np.float32)
         else:
-            self.starts, self.columns, self.values = similarity.indptr, similarity.indices, similarity.data
+            self.starts, self.columns = similarity.indptr, similarity.indices
+            self.values = similarity.data.astype(np.float32, copy=False)
 
     def row(self, candidate: int) -> tuple[Place, np.ndarray]:
         """Where row `candidate` is not 0, and its values there."""

@@ -10,15 +10,15 @@ from secateur.select.greedy import Similarity
 
 GRID = 1 << 20  # about what float32 is good for in a cosine of a few hundred dims
 
-Rows = Float[np.ndarray, "examples dims"]
+Features = Float[np.ndarray, "examples dims"]
 
 
-def cosine_similarity(features: Rows, *, neighbours: int, all_pairs: int = 0) -> Similarity:
+def cosine_similarity(features: Features, *, neighbours: int, all_pairs: int = 0) -> Similarity:
     """0.5 + 0.5 cosine, symmetric, 1 on the diagonal; float32 rounded to steps of 2^-20, so that equal ones tie.
 
-    Dense where `neighbours` is 0 or would be all others, or there are at most `all_pairs` examples: 4 N^2 bytes.
-    Otherwise sparse: a pair is there if one is among the `neighbours` nearest of the other, the rest counts as 0; about
-    16 N * neighbours bytes. Raises SecateurError for a row of zeros.
+    Dense where `neighbours` is 0 or there are at most `all_pairs` examples: 4 N^2 bytes. Otherwise sparse: a pair is
+    there if one is among the `neighbours` nearest of the other (all others where there are fewer), the rest counts as
+    0; about 16 N * neighbours bytes. Raises SecateurError for a row of zeros.
 
     >>> cosine_similarity(np.array([[1., 0.], [0., 2.], [-3., 0.]]), neighbours=0)
     array([[1. , 0.5, 0. ],
@@ -30,13 +30,13 @@ def cosine_similarity(features: Rows, *, neighbours: int, all_pairs: int = 0) ->
             f"neighbours, all_pairs: expected 0 or more (neighbours=0: all pairs), got {neighbours} and {all_pairs}"
         )
     examples = len(features)
-    if neighbours == 0 or neighbours >= examples - 1 or examples <= all_pairs:
+    if neighbours == 0 or examples <= all_pairs:
         return _pairs(unit(features).astype(np.float32, copy=False))
     graph = near_similarity(features, neighbours)
     return (graph + sparse.eye_array(examples, dtype=np.float32, format="csr")).tocsr()
 
 
-def near_similarity(features: Rows, neighbours: int) -> sparse.csr_array:
+def near_similarity(features: Features, neighbours: int) -> sparse.csr_array:
     """The sparse form without the diagonal: no example is its own neighbour. All others where there are fewer.
 
     >>> near_similarity(np.array([[1., 0.], [1., 0.], [0., 1.], [0., 1.]]), 1).toarray()[0]
