@@ -99,7 +99,7 @@ def test_the_bill_adds_up(pruned):
     assert stages["record"]["examples"] == 4 * 512
     assert line["once_seconds"] == pytest.approx(sum(s["seconds"] for s in stages.values()))
     assert line["full_examples"] == 4 * 525  # 25 steps an epoch of up to 21
-    assert "estimated from the speed of the recording run" in line["verdict"]
+    assert "estimated from the speed of a run here" in line["verdict"]
 
 
 def test_run_json_says_what_was_asked(pruned):
