@@ -99,7 +99,6 @@ def plan(
         chosen = find_method(method or ("dual" if train.labelled else "k-center"))
         counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
         model = None if out is None else Path(out) / "model.safetensors"
-        difficulty = _difficulty(work, model)
         asked = RecordingPlan.make(
             work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, half_a_run=chosen.half_a_run
         )
@@ -110,14 +109,16 @@ def plan(
             if not train.labelled
             else plan_run(work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count)
         )
+        stages = tuple(stages_of(work, asked, chosen, setting, student))
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # before what a prune does not do
         return Outlook(
             examples=len(train),
             usable=len(train.usable),
             per_class=dict(zip(train.classes, counts.tolist(), strict=True)) if train.labelled else {},
             shape=train.shape,
-            difficulty=difficulty,
-            stages=tuple(stages_of(work, asked, chosen, setting, student)),
-            memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            difficulty=_difficulty(work, model),
+            stages=stages,
+            memory=memory,
             cache=_cache(train),
         )
 
