@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+import secateur as sc
 from secateur import registry
 from secateur.methods import METHODS, Method, Setting
 from secateur.registry import Weighted, selector
 from secateur.store.tables import Scores
 from secateur.study.pick import NO_CHECK, Picker
 from secateur.study.pool import Pool
+from tests.conftest import SMALL
+from tests.data.made import image_table, pixels, png
 
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])
 
@@ -86,3 +89,12 @@ def test_weights_are_one_on_average_and_those_that_were_not_chosen_count_one(fir
 def test_a_method_without_weights_gives_none():
     chooser = picker(by_rank(), np.zeros(100))
     assert chooser.weights(chooser.pick(np.arange(100), 3)) is None
+
+
+def test_a_row_that_cannot_be_read_is_never_drawn_even_without_a_recording(tmp_path):
+    encoded = [png(pixels(i, size=16)) for i in range(40)]
+    encoded[11] = b"not an image"
+    table = image_table(40, encoded=encoded)
+    subset = sc.prune(table, keep=39, method="random", on_bad="skip", out=tmp_path / "out", **SMALL)
+    assert 11 not in subset.ids
+    assert np.asarray(subset.table["reason"])[11] == "bad"

@@ -44,7 +44,9 @@ class Needs:
     def meet(self, work: Session, plan: RecordingPlan, *, taught: bool) -> tuple[Pool, Checked]:
         """Record and probe what is not there yet. taught: the recorded net is needed as a teacher."""
         train = work.source.train
-        pool = Pool(train.labels, train.fingerprint, labelled=work.source.labelled)
+        labels = np.full(len(train), -1, dtype=np.int64)  # as in a recording: rows that cannot be used have none
+        labels[train.usable] = train.labels[train.usable]
+        pool = Pool(labels, train.fingerprint, labelled=work.source.labelled)
         if self.probing.needs_run or taught:
             pool = Pool.of(record_in(work, plan))
         if self.probing.wanted:
