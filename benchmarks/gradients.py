@@ -1,13 +1,14 @@
 """What the probes cost, beside the training they follow: seconds for 10,000 images, and in epochs of training.
 
-    [SECATEUR_DATA=DIR] python benchmarks/gradients.py [--nets resnet9,resnet18] [--images 10000,1000] [--rounds 3]
-        [--threads 2]
+    [SECATEUR_DATA=DIR] python benchmarks/gradients.py [--nets resnet9,resnet18] [--images 10000,1000] [--steps 60,60]
+        [--rounds 3] [--threads 2]
 
 CIFAR-10 where SECATEUR_DATA names it, else as many random images of its size. Every run is a process of its own; the
 variants take turns, so that a slow minute of the machine meets them all. A line is the median over the rounds of each
-run's median batch, scaled to 10,000 images. An epoch is forward, backward and optimiser in the library's loop, with
-what it does for speed; the probes look at the net it leaves, in float32. vmap and one example at a time see a
-twentieth of the images, DeepFool a fifth.
+run's median batch, the first left out as warm-up, scaled to 10,000 images. An epoch is forward, backward and optimiser
+in the library's loop, with what it does for speed, its step the median of `--steps` over all the data; the probes look
+at the net that these leave, in float32. How long DeepFool takes depends on the net. vmap and one example at a time see
+a tenth of the images, DeepFool a fifth, in five batches at least.
 """
 
 import argparse
@@ -50,8 +51,8 @@ def one_at_a_time(net: Normalised, rows: Tensor, labels: Tensor) -> Tensor:
 
 PROBES: dict[str, tuple[Callable[[Normalised, Tensor, Tensor], Any], int]] = {
     "GraNd": (gradient_norms, 1),
-    "GraNd by vmap": (_one_by_one, 20),
-    "GraNd, one example at a time": (one_at_a_time, 20),
+    "GraNd by vmap": (_one_by_one, 10),
+    "GraNd, one example at a time": (one_at_a_time, 10),
     "curvature": (curvature, 1),
     "DeepFool": (lambda net, rows, labels: deepfool(net, rows), 5),
 }
@@ -66,7 +67,7 @@ def data(images: int) -> Any:
     return draw.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8), draw.integers(0, 10, images)
 
 
-def one(what: str, spec: str, images: int, threads: int, model: Path) -> float:
+def one(what: str, spec: str, images: int, steps: int, threads: int, model: Path) -> float:
     """Seconds an image of one run: of its median batch."""
     with tempfile.TemporaryDirectory() as out, session(data(images), out, quiet=True, threads=threads) as work:
         ids = work.source.train.usable[:images]
@@ -75,20 +76,21 @@ def one(what: str, spec: str, images: int, threads: int, model: Path) -> float:
             watch = Watch(step=lambda done, total: ends.append(time.perf_counter()))
             recipe = RECIPES["sgd"].for_data(50_000, work.train.shape)
             net = work.build_net(spec, seed=0, whiten=False)
-            steps = -(-images // recipe.batch) + 1
-            train(net, work.train, recipe, steps=steps, sampler=Shuffled(ids, 0), seed=0, watch=watch)
+            train(
+                net, work.train, recipe, steps=steps, sampler=Shuffled(work.source.train.usable, 0), seed=0, watch=watch
+            )
             save_net(net, model, spec=spec, shape=work.train.shape, classes=work.train.classes)
             return float(np.median(np.diff(ends)[1:])) / recipe.batch
         probe, part = PROBES[what]
         keep_freed_memory()
         net, ids = load_net(model, device=work.device), torch.from_numpy(ids[: images // part])
         taken = []
-        for batch in ids.split(BATCH):
+        for batch in ids.split(min(BATCH, len(ids) // 5)):
             rows, labels = work.train.sample(batch.numpy()), work.train.labels[batch]
             started = time.perf_counter()
             probe(net, rows, labels)
             taken.append((time.perf_counter() - started) / len(batch))
-    return float(np.median(taken[1:] or taken))
+    return float(np.median(taken[1:]))
 
 
 def main() -> None:
@@ -96,25 +98,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", default="resnet9,resnet18")
     parser.add_argument("--images", default="10000,1000")
+    parser.add_argument("--steps", default="60,60")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         what, model = asked.one
-        print(one(what, asked.nets, int(asked.images), asked.threads, Path(model)))
+        print(one(what, asked.nets, int(asked.images), int(asked.steps), asked.threads, Path(model)))
         return
     print(f"| net | what | images timed | seconds for {SCALE:,} | epochs of training |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for net, images in zip(asked.nets.split(","), asked.images.split(","), strict=True):
+        for net, images, steps in zip(*(x.split(",") for x in (asked.nets, asked.images, asked.steps)), strict=True):
             runs: dict[str, list[float]] = {what: [] for what in (EPOCH, *PROBES)}
-            options = ["--nets", net, "--images", images, "--threads", str(asked.threads)]
+            options = ["--nets", net, "--images", images, "--steps", steps, "--threads", str(asked.threads)]
             for _ in range(asked.rounds):
                 for what, taken in runs.items():
                     command = [sys.executable, __file__, "--one", what, f"{folder}/{net}.safetensors", *options]
                     taken.append(float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
             for what, taken in runs.items():
-                seen = int(images) // (PROBES[what][1] if what in PROBES else 1)
+                seen = int(images) // PROBES[what][1] if what in PROBES else 500 * int(steps)
                 seconds, ratio = SCALE * np.median(taken), np.median(taken) / np.median(runs[EPOCH])
                 print(f"| {net} | {what} | {seen:,} | {seconds:.1f} | {ratio:.1f} |", flush=True)
 

@@ -11,6 +11,7 @@ from secateur.errors import NonFiniteError, SecateurError
 from secateur.training.nets import build
 from secateur.training.probes import gradients, layers
 from secateur.training.probes.gradients import gradient_norms, unknown_layers
+from secateur.training.seeding import initialised
 
 SHAPE, CLASSES = (3, 16, 16), 5
 
@@ -128,9 +129,10 @@ LAYERS = {
 def alone(name):
     """A layer under a fixed head that squares, so that gradients differ from example to example."""
     make, shape = LAYERS[name]
-    layer, rows = make(), seeded(*shape)
-    size = layer(rows).flatten(1).shape[1]
-    head = nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(size, CLASSES)).requires_grad_(False)
+    with initialised(0):
+        layer, rows = make(), seeded(*shape)
+        size = layer(rows).flatten(1).shape[1]
+        head = nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(size, CLASSES)).requires_grad_(False)
     return lived_in(nn.Sequential(layer, head), rows), rows, torch.arange(4) % CLASSES
 
 
@@ -182,6 +184,7 @@ def test_the_net_is_left_as_it_was():
     net, rows, labels = own("vit_tiny")
     before = {name: p.clone() for name, p in net.state_dict().items()}
     with torch.no_grad():
+        unknown_layers(net, rows)
         gradient_norms(net, rows, labels)
     assert all(torch.equal(before[name], p) for name, p in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
@@ -215,7 +218,22 @@ class Functional(Twice):
     """Uses the weight of a layer behind the layer's back."""
 
     def forward(self, x):
-        return self.head(torch.tanh(F.linear(torch.tanh(self.layer(x)), self.layer.weight)))
+        hidden = torch.tanh(F.linear(torch.tanh(self.layer(x)), self.layer.weight))
+        return self.head(x) + hidden[:, :CLASSES]
+
+
+class Before(Twice):
+    """Does so in front of a layer, which hides it from the end of the net."""
+
+    def forward(self, x):
+        return self.head(self.layer(x) + F.linear(torch.tanh(x), self.layer.weight))
+
+
+class Uncalled(Twice):
+    """Uses a layer only behind the layer's back."""
+
+    def forward(self, x):
+        return self.head(torch.tanh(F.linear(x, self.layer.weight, self.layer.bias)))
 
 
 class Scaled(Twice):
@@ -227,6 +245,13 @@ class Scaled(Twice):
 
     def forward(self, x):
         return self.head(torch.tanh(self.layer(x)) * self.scale.mean())
+
+
+class Last(Scaled):
+    """Takes the last row of it for all rows."""
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.layer(x)) * self.scale[-1])
 
 
 class Picked(Scaled):
@@ -250,21 +275,35 @@ def tied():
     return net
 
 
+def gained():
+    """As weight norm does it: the type of a layer we know, with a parameter that we do not."""
+    net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, CLASSES))
+    net[0].register_parameter("gain", nn.Parameter(torch.tensor([[0.5]])))
+    net[0].register_forward_hook(lambda layer, args, out: torch.tanh(out * layer.gain))
+    return net
+
+
 SLOW = {
     "layer without a closed form": lambda: nn.Sequential(nn.Linear(6, 4), nn.PReLU(), nn.Linear(4, CLASSES)),
+    "layer with a parameter more": gained,
     "layer used twice": Twice,
     "weight used outside its layer": Functional,
+    "weight used before another layer": Before,
+    "layer used without being called": Uncalled,
     "own parameter that is no row": Scaled,
+    "own parameter by its place": Last,
     "own parameter of one shape": Picked,
     "positions in the batch axis": Folded,
     "two layers with one weight": tied,
 }
 
 
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", SLOW)
-def test_what_has_no_closed_form_is_said_and_still_equals_plain_gradients(name, slow_way):
-    rows, labels = seeded(8, 6), torch.arange(8) % CLASSES
-    net = lived_in(SLOW[name](), rows)
+def test_what_has_no_closed_form_is_said_and_still_equals_plain_gradients(name, seed, slow_way):
+    rows, labels = seeded(8, 6, seed=seed), torch.arange(8) % CLASSES
+    with initialised(seed):
+        net = lived_in(SLOW[name](), rows)
     assert len(unknown_layers(net, rows)) == 1
     torch.testing.assert_close(gradient_norms(net, rows, labels), plain(net, rows, labels), rtol=1e-4, atol=0)
     assert slow_way == [1]
@@ -275,6 +314,29 @@ def test_layers_without_a_closed_form_are_named():
     assert unknown_layers(net) == ["a (PReLU)", "c (Conv2d)"]
     assert unknown_layers(net.requires_grad_(False)) == []
     assert unknown_layers(tied()) == ["head.0 (shares a parameter with layer)"]
+    assert unknown_layers(gained()) == ["0 (Linear)"]
+
+
+@pytest.mark.parametrize(("make", "expected"), [(Twice, False), (Functional, True), (Before, True), (Uncalled, True)])
+def test_a_parameter_that_acts_outside_its_layer_is_found_whatever_the_numbers(make, expected):
+    assert gradients._used_elsewhere(make().eval(), seeded(1, 6), {}) == expected
+
+
+def test_rows_that_hear_the_copy_of_another_are_found_whatever_the_numbers():
+    for make in (Scaled, Last, Picked):
+        net = make().eval()
+        assert not gradients._rows_hear_their_own(net, seeded(2, 6), {"scale": net.scale})
+    net, rows, _ = own("vit_tiny")
+    assert gradients._rows_hear_their_own(net, rows[:2], gradients._loose(net))
+
+
+def test_a_form_that_is_wrong_is_noticed(monkeypatch, slow_way):
+    true = layers.FORMS[nn.Linear]
+    monkeypatch.setitem(layers.FORMS, nn.Linear, lambda layer, a, g: 1.1 * true(layer, a, g))
+    rows, labels = seeded(8, 6), torch.arange(8) % CLASSES
+    net = nn.Linear(6, CLASSES).eval()
+    torch.testing.assert_close(gradient_norms(net, rows, labels), plain(net, rows, labels), rtol=1e-4, atol=0)
+    assert slow_way == [1]
 
 
 @pytest.mark.usefixtures("closed_forms_only")
@@ -286,6 +348,14 @@ def test_changes_in_place_are_no_obstacle():
     rows, labels = seeded(6, 3, 4, 4), torch.arange(6) % CLASSES
     net = lived_in(net, rows)
     torch.testing.assert_close(gradient_norms(net, rows, labels), plain(net, rows, labels), rtol=1e-4, atol=0)
+
+
+@pytest.mark.usefixtures("closed_forms_only")
+def test_what_a_hook_of_somebody_else_does_behind_a_layer_is_not_the_layers():
+    net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, CLASSES))
+    net[0].register_forward_hook(lambda layer, args, out: 3 * torch.tanh(out))
+    rows, labels = seeded(8, 6), torch.arange(8) % CLASSES
+    torch.testing.assert_close(gradient_norms(net.eval(), rows, labels), plain(net, rows, labels), rtol=1e-4, atol=0)
 
 
 class TestBadInput:

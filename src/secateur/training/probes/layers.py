@@ -124,10 +124,11 @@ FORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
 
 
 def knows(layer: nn.Module) -> bool:
-    """Is there a closed form for the layer? Not for a convolution padded with anything but zeros, or by a word."""
+    """Is there a closed form for the layer? Not where its weight is made from others, as weight and spectral norm do,
+    nor for a convolution padded with anything but zeros, or by a word."""
     if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
         return False
-    return type(layer) in FORMS
+    return type(layer) in FORMS and all(name in ("weight", "bias") for name, _ in layer.named_parameters(recurse=False))
 
 
 def _sum(layer: Any, g: Tensor, weight: Callable[[], Tensor], bias: Callable[[], Tensor]) -> Tensor:

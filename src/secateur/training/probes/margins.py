@@ -98,8 +98,8 @@ def _step(body: nn.Module, x: Tensor, best: Tensor) -> Tensor:
     for k in range(gaps.shape[1]):
         slope = torch.autograd.grad(gaps[:, k].sum(), x, retain_graph=k + 1 < gaps.shape[1])[0]
         steepness = torch.linalg.vector_norm(slope.flatten(1), dim=1)
-        length = torch.where(steepness > 0, gaps[:, k].detach().abs() / steepness, torch.inf)
-        nearer = length < shortest
+        length = gaps[:, k].detach().abs() / steepness
+        nearer = length < shortest  # not where there is no slope: x / 0 is inf, 0 / 0 is nan
         shortest = torch.where(nearer, length, shortest)
         scale = (length / steepness).view(shape)
         step = torch.where(nearer.view(shape), scale * slope, step)
