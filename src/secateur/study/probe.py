@@ -83,13 +83,17 @@ def _look(work: Session, plan: RecordingPlan, probe: Probe, name: str, knobs: Kn
     own = {k: knobs[k] for k in probe.knobs}
     for run in range(task.run, runs):
         looked_at = _net(work, plan, probe, name, knobs, run)
-        if name == "gradients" and looked_at.net is not None and (slow := unknown_layers(looked_at.net)):
-            work.progress.say(
-                f"gradients: {', '.join(slow)} have no short form, so every example has a pass of its own"
-            )
+        if name == "gradients" and looked_at.net is not None:
+            _tell_slow(work, looked_at.net)
         each = probe.start(looked_at.net, work.train, seed=plan.seed, **own)
         task.fill(run, looked_at.about(_by_batches(work, each, probe.fills)))
     task.end()
+
+
+def _tell_slow(work: Session, net: Normalised) -> None:
+    """What of the net makes gradient norms take every example alone."""
+    if slow := unknown_layers(net, work.train.sample(work.source.train.usable[:2])):
+        work.progress.say(f"gradients: {', '.join(slow)} have no short form, so every example has a pass of its own")
 
 
 class _LookedAt(NamedTuple):

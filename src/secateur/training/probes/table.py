@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from secateur.data.tensors import Tensors
 from secateur.training.adversarial import PIXELS
 from secateur.training.nets import Normalised
 from secateur.training.probes.curvature import curvature
 from secateur.training.probes.features import start_features
-from secateur.training.probes.gradients import gradient_norms, unknown_layers
+from secateur.training.probes.gradients import gradient_norms
 from secateur.training.probes.margins import deepfool
 from secateur.training.probes.masking import start_masking
 from secateur.training.probes.restoration import start_restoration
@@ -94,8 +94,3 @@ PROBES: dict[str, Probe] = {
         lambda k: f"{k['epochs']} epochs of training on {k['part']:.0%} of the data and 1 forward pass, a run",
     ),
 }
-
-
-def slow_layers(net: nn.Module) -> list[str]:
-    """The layers that gradient norms take an example at a time for."""
-    return unknown_layers(net)
