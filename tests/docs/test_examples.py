@@ -23,6 +23,8 @@ def somebodys_loop(few_digits):
     images, labels = (torch.from_numpy(np.asarray(a)) for a in few_digits[0])
     torch_rows = torch.utils.data.TensorDataset(torch.arange(512), images[:, None].float(), labels)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    assert sc.scores.dual  # imported late, they would be taken for the examples'
+    assert sc.select.random
     known = set(ENTRIES)
     yield {
         "sc": sc,

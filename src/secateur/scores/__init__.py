@@ -1,8 +1,9 @@
 """Pure scores: recorded arrays in, (examples,) out. Higher means harder, in every one of them."""
 
 from secateur.scores.embedding import density, moderate, prototype, rmd, rmd_weights, ssp
-from secateur.scores.gradient import curvature, deepfool, grand, grand_last, memorization
+from secateur.scores.gradient import curvature, deepfool, grand, grand_last
 from secateur.scores.pretrained import dlc, super_resolution
+from secateur.scores.runs import influence, memorization
 from secateur.scores.snapshot import (
     el2n,
     entropy,
@@ -45,6 +46,7 @@ __all__ = [
     "forgetting",
     "grand",
     "grand_last",
+    "influence",
     "least_confidence",
     "loss",
     "margin",

@@ -1,12 +1,10 @@
-"""Scores that read what probes find in a trained net: gradients, curvature, distances, runs on parts of the data."""
+"""Scores that read what probes find in a trained net: gradients, curvature, distances."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 
-from secateur.errors import SecateurError
 from secateur.registry import score
 
-Runs = Num[np.ndarray, "runs examples"] | Bool[np.ndarray, "runs examples"]
 Value = Float[np.ndarray, " examples"]
 
 
@@ -60,25 +58,3 @@ def deepfool(margin_l2: Value) -> Value:
     array([-0.5, -2. ])
     """
     return -margin_l2.astype(float)
-
-
-@score(source="arXiv:2008.03703")
-def memorization(included: Runs, correct_runs: Runs) -> Value:
-    """How much more often runs get an example right that trained on it than runs that did not.
-
-    The paper trains thousands of nets, each on a random 70 %; what dozens tell has a deviation near 1 / sqrt(runs).
-    Raises SecateurError for an example that all runs saw, or none.
-
-    >>> memorization(np.array([[1, 1], [1, 1], [0, 0], [0, 0]]), np.array([[1, 1], [1, 1], [1, 0], [1, 0]]))
-    array([0., 1.])
-    """
-    seen, right = included.astype(bool), correct_runs.astype(bool)
-    runs, inside = len(seen), seen.sum(axis=0)
-    outside = runs - inside
-    for count, what in ((inside, "no run"), (outside, "every run")):
-        if not count.all():
-            raise SecateurError(
-                f"included: expected runs with and runs without each example, but {what} trained on example "
-                f"{int((count == 0).argmax())} ({runs} runs); add runs on other parts of the data"
-            )
-    return (right & seen).sum(axis=0) / inside - (right & ~seen).sum(axis=0) / outside
