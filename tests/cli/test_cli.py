@@ -115,6 +115,17 @@ def test_scoring_and_selecting_print_for_people_and_machines(pruned, tmp_path):
     assert "kept  20 of 512" in run("select", out, "--keep", "20").stdout
 
 
+def test_selecting_says_that_kept_rows_and_report_are_of_another_subset(pruned, tmp_path):
+    out = shutil.copytree(pruned, tmp_path / "out")
+    assert "still of another" not in run("select", out, "--keep", "0.3").output
+    assert f"{out / 'kept'} and report.html are still of another subset" in run("select", out, "--keep", "20").output
+    run("report", out)
+    assert 'id="load"' not in (out / "report.html").read_text()  # kept/ does not hold what the page shows
+    assert "still of another" not in run("select", out, "--keep", "0.3").output
+    run("report", out)
+    assert 'id="load"' in (out / "report.html").read_text()
+
+
 def test_the_report_can_be_written_again(pruned, tmp_path):
     out = shutil.copytree(pruned, tmp_path / "out")
     (out / "report.html").unlink()

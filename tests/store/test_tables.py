@@ -23,7 +23,8 @@ def test_a_subset_is_a_table_a_person_can_open(tmp_path):
     subset().save(tmp_path / "subset.parquet")
     table = pq.read_table(tmp_path / "subset.parquet").to_pydict()
     assert list(table) == ["id", "label", "score", "rank", "kept", "weight", "reason"]
-    assert table["rank"] == [2, 1, 3, 4]
+    assert table["label"] == [0, 1, 1, None]
+    assert table["rank"] == [2, 1, 3, None]
     assert table["kept"] == [True, True, False, False]
     assert table["weight"] == [1.0, 1.0, 0.0, 0.0]
 
@@ -33,6 +34,10 @@ def test_a_subset_is_the_same_again_after_reading(tmp_path):
     again = Subset.open(tmp_path)
     np.testing.assert_array_equal(again.ids, [0, 1])
     assert again.ids.dtype == np.int64
+    assert {n: again.table[n].dtype.kind for n in ("label", "rank")} == {"label": "i", "rank": "i"}
+    np.testing.assert_array_equal(again.table["label"], [0, 1, 1, -1])
+    np.testing.assert_array_equal(again.table["rank"], [2, 1, 3, 0])
+    assert again.digest == subset().digest
     assert again.provenance == {"fingerprint": "abc", "method": "dual"}
     assert len(again) == 2
 

@@ -123,6 +123,7 @@ def select(
     json: o.AsJson = False,
 ) -> None:
     """Choose a subset from a recording; writes subset.parquet. Needs no data; `prune` also writes kept/."""
+    from secateur.study.out import Out
     from secateur.study.select import select_from
 
     subset = select_from(
@@ -133,6 +134,11 @@ def select(
         show.as_json({"out": str(out), "subset": dict(subset.provenance)})
     else:
         show.pairs([["kept", f"{len(subset)} of {subset.provenance['of']}"], ["in", str(out / "subset.parquet")]])
+    if Out(out).kept not in (None, subset.digest):
+        told = (
+            f"{out / 'kept'} and report.html are still of another subset: `secateur prune DATA --out {out}` with this "
+        )
+        typer.echo(f"{told}method and keep writes both, and records nothing again", err=True)
 
 
 @o.works_on_data

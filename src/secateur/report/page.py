@@ -80,19 +80,20 @@ def render(material: Material, source: Source | None) -> str:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("secateur.report", "."), autoescape=True)
     subset = material.subset
     drawings = _drawings(material)
+    noted = material.run["stages"].get("kept", {}).get("asked", {})
     return environment.get_template("template.html.j2").render(
         run=material.run,
         data=material.run["data"],
         provenance={} if subset is None else subset.provenance,
         kept=None if subset is None else len(subset),
-        starved=[] if subset is None else starved(subset, material.classes),
+        starved=starved(subset, material.classes) if subset is not None and material.labelled else [],
         galleries=_galleries(material, source),
         bad={} if source is None else dict(sorted(source.train.bad.items())[:200]),
         bad_count=0 if source is None else len(source.train.bad),
         comparison=material.comparison,
         bill=material.bill,
         student=material.student,
-        load=material.run["stages"].get("kept", {}).get("asked", {}).get("load"),
+        load=noted.get("load") if subset is not None and noted.get("subset") == subset.digest else None,
         charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
         specs=script_json([spec for _, _, spec in drawings]),
         details=json.dumps(material.run, indent=2, ensure_ascii=False),
@@ -129,7 +130,8 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
 def class_counts(subset: Subset, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Examples of each class in the data and in the subset."""
     labels, kept = np.asarray(subset.table["label"]), np.asarray(subset.table["kept"])
-    return np.bincount(labels[labels >= 0], minlength=classes), np.bincount(labels[kept], minlength=classes)
+    known = labels >= 0
+    return np.bincount(labels[known], minlength=classes), np.bincount(labels[known & kept], minlength=classes)
 
 
 def starved(subset: Subset, classes: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -1,5 +1,6 @@
 """Scores and subsets on disk: parquet tables that a person can open, with where they came from in the metadata."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from secateur.errors import SecateurError, StoreError, WrongData
 from secateur.store.files import replacing
 
 _KEY = b"secateur"
+NONE = {"label": -1, "rank": 0}
+"""What stands for null in whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Scores:
 class Subset:
     """The examples kept, and why: ids (kept,) sorted int64, weights (kept,), and a row for every example.
 
-    The table's columns are id, label, score (higher is harder), rank (1 is the hardest), kept, weight and reason.
+    The table's columns are id, label, score (higher is harder), rank (1 is the hardest), kept, weight and reason. An
+    example without a label has -1 and one without a score rank 0; in the file both are null.
     """
 
     ids: np.ndarray
@@ -76,6 +80,7 @@ class Subset:
         order = np.lexsort((np.arange(len(scores)), -scores))  # nan sorts last
         rank = np.empty(len(scores), dtype=np.int64)
         rank[order] = np.arange(1, len(scores) + 1)
+        rank[np.isnan(scores)] = 0
         table = {
             "id": np.arange(len(labels)),
             "label": labels,
@@ -86,6 +91,11 @@ class Subset:
             "reason": reasons,
         }
         return cls(ids, every[ids], dict(provenance), table)
+
+    @property
+    def digest(self) -> str:
+        """Tells subsets apart by what they keep: 16 hex digits."""
+        return hashlib.sha256(self.ids.tobytes()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write subset.parquet."""
@@ -110,7 +120,7 @@ class Subset:
 
 
 def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    table = pa.table({n: pa.array(v, mask=v == NONE[n] if n in NONE else None) for n, v in columns.items()})
     table = table.replace_schema_metadata({_KEY: json.dumps(dict(provenance), sort_keys=True)})
     with replacing(path) as beside:
         pq.write_table(table, beside)
@@ -124,4 +134,5 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         provenance = json.loads((table.schema.metadata or {})[_KEY])
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise StoreError(f"{path}: not a whole table written by secateur ({error}); make it again") from None
-    return {n: table[n].to_numpy(zero_copy_only=False) for n in table.column_names}, provenance
+    whole = {n: table[n].fill_null(NONE[n]) if n in NONE else table[n] for n in table.column_names}
+    return {n: column.to_numpy(zero_copy_only=False) for n, column in whole.items()}, provenance

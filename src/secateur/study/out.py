@@ -36,6 +36,12 @@ class Out:
         path = self / "run.json"
         return dict(read_json(path)) if path.exists() else {}
 
+    @property
+    def kept(self) -> str | None:
+        """The digest of the subset whose rows stand in kept/, if any do."""
+        noted = self.run.get("stages", {}).get("kept", {}).get("asked", {})
+        return noted.get("subset") if (self / "kept").exists() else None
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second command out while one is at work."""
@@ -99,7 +105,7 @@ class Out:
     def forget(self, stage: str) -> None:
         """Take back what was noted of a stage that no longer belongs to what stands in the folder."""
         run = self.run
-        if run["stages"].pop(stage, None) is not None:
+        if run.get("stages", {}).pop(stage, None) is not None:
             write_json(self / "run.json", run)
 
     def log(self, event: str, **what: Any) -> None:

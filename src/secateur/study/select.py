@@ -36,8 +36,8 @@ def select_from(
 ) -> Subset:
     """Choose a subset from OUT's recording; writes subset.parquet and a copy under subsets/METHOD-KEEP-SEED/.
 
-    Needs no data set. Methods that need more than what was recorded and probed, such as the recall of each class
-    (`drop`), need `secateur.prune`.
+    Needs no data set, so it writes no kept/: one that an earlier `prune` left stays as it is, as does a report. Methods
+    that need more than what was recorded and probed, such as the recall of each class (`drop`), need `secateur.prune`.
     """
     folder, chosen = Out(Path(out)), find_method(method)
     if chosen.recall or "validation" in get("selector", chosen.selector).needs:
@@ -45,7 +45,11 @@ def select_from(
     with folder.locked():
         recording = Recording.open(folder.path)
         limits = read_limits(min_per_class, must_keep, exclude, recording.examples)
-        return select_in(folder, Pool.of(recording), chosen, keep, seed, limits)
+        labelled = folder.run.get("data", {}).get("labelled", True)
+        subset = select_in(folder, Pool.of(recording, labelled=labelled), chosen, keep, seed, limits)
+        if folder.kept != subset.digest:
+            folder.forget("train")  # a student of another subset
+        return subset
 
 
 def select_in(
@@ -76,7 +80,7 @@ def write_kept_in(folder: Out, source: Source, subset: Subset) -> None:
     """Write the kept data set to kept/, and note how to load it."""
     started = time.perf_counter()
     load = write_kept(source, subset.ids, folder / "kept")
-    _note(folder, "kept", {"rows": len(subset), "load": load}, started)
+    _note(folder, "kept", {"rows": len(subset), "load": load, "subset": subset.digest}, started)
 
 
 def _note(folder: Out, stage: str, asked: Mapping[str, Any], started: float) -> None:
@@ -126,7 +130,12 @@ def choose(
     }
     values = np.full(len(labels), np.nan) if use is None else scores[use.label]
     return Subset.build(
-        labels=labels, scores=values, ids=ids, reasons=reasons, provenance=provenance, weights=picker.weights(ids)
+        labels=labels if pool.labelled else np.full_like(labels, -1),
+        scores=values,
+        ids=ids,
+        reasons=reasons,
+        provenance=provenance,
+        weights=picker.weights(ids),
     )
 
 
