@@ -152,6 +152,14 @@ class TestD2:
         expected = plain_d2(scores, x, 30, 5, lambda d: np.exp(-0.2 * d**2), lambda d: np.exp(-0.1 * d**2))
         np.testing.assert_array_equal(select.d2(scores, x, keep=30, gamma_forward=0.2), expected)
 
+    def test_in_medians_of_the_distance_to_a_neighbour_the_scale_of_the_features_is_nothing(self):
+        x, scores = rng_of(1).normal(size=(70, 4)), rng_of(2).random(70)
+        median = np.median([np.linalg.norm(x[i] - x[j]) for i in range(70) for j in nearest_of(x, i, 5)])
+        expected = plain_d2(scores, x / median, 30, 5, lambda d: np.exp(-(d**2)), lambda d: np.exp(-0.1 * d**2))
+        for scale in (1, 1000):
+            np.testing.assert_array_equal(select.d2(scores, scale * x, keep=30, unit="median"), expected)
+        assert not np.array_equal(select.d2(scores, 1000 * x, keep=30), expected)
+
     def test_forward_messages_worked_by_hand(self):
         # 0 and 1 are 2 apart. Squared: 1 + exp(-4) = 1.02 < 1.1, so 2 is first; plain: 1 + exp(-2) = 1.14, so 0 is
         scores = np.array([1.0, 1.0, 1.1])
@@ -256,3 +264,9 @@ class TestBadInput:
     def test_other_kernels_are_named(self):
         with pytest.raises(SecateurError, match="kernel: expected squared or plain, got 'cubic'"):
             d2(self.X, keep=3, kernel="cubic")
+        with pytest.raises(SecateurError, match="unit: expected features or median, got 'mean'"):
+            d2(self.X, keep=3, unit="mean")
+
+    def test_a_median_of_nothing_is_no_unit(self):
+        with pytest.raises(SecateurError, match="unit: half of the neighbours lie at distance 0"):
+            d2(np.ones((8, 2)), keep=3, unit="median")

@@ -82,13 +82,16 @@ def d2(
     gamma: float = 0.1,
     gamma_forward: float = 1.0,
     kernel: Literal["squared", "plain"] = "squared",
+    unit: Literal["features", "median"] = "features",
 ) -> Ids:
     """D2: hard examples, each pick lowering what its neighbours in feature space are worth.
 
     Worth starts as the score plus the scores of the nearest neighbours, each times exp(-gamma_forward d^2), d the
     Euclidean distance. Then the example of highest worth is kept, and its neighbours lose exp(-gamma d^2) times that
     worth; and so on. kernel: `squared` d as in the paper, or `plain` d as in the authors' code. The smaller gamma, the
-    farther picks stay apart; both gammas are in units of the features. Scores below 0, as of AUM, are all raised by as
+    farther picks stay apart. unit: both gammas are in units of the features, as the authors have them, or with `median`
+    d is in medians of the distance to a neighbour: in features of large distances all messages vanish, and what is left
+    is the score alone. Scores below 0, as of AUM, are all raised by as
     much as makes the lowest 0. Neighbours point one way, where the paper calls its graph undirected. The authors leave
     out the hardest and take it by score strata first, which is the business of `ccs`. keep = all is no choice.
 
@@ -96,11 +99,11 @@ def d2(
     >>> d2(scores, features, keep=2, neighbours=1)  # 5.9 twice: 0 is kept and 1 left with nothing
     array([0, 2])
     """
-    _check_d2(scores, gamma, gamma_forward, kernel)
+    _check_d2(scores, gamma, gamma_forward, kernel, unit)
     if (found := _neighbours(features, neighbours, int(keep))) is None:
         return np.arange(len(scores))
     ids = found.ids
-    reach = found.distances.astype(float) ** (2 if kernel == "squared" else 1)
+    reach = _in_units(found.distances.astype(float), unit) ** (2 if kernel == "squared" else 1)
     hard = np.asarray(scores, dtype=float)
     hard = hard - min(hard.min(), 0)
     worth = hard + (np.exp(-gamma_forward * reach) * hard[ids]).sum(axis=1)
@@ -112,15 +115,25 @@ def d2(
     return np.flatnonzero(np.isneginf(worth))
 
 
-def _check_d2(scores: np.ndarray, gamma: float, gamma_forward: float, kernel: str) -> None:
+def _in_units(distances: np.ndarray, unit: str) -> np.ndarray:
+    if unit == "features":
+        return distances
+    median = float(np.median(distances))
+    if not median:
+        raise SecateurError("unit: half of the neighbours lie at distance 0, which is no unit; use unit=features")
+    return distances / median
+
+
+def _check_d2(scores: np.ndarray, gamma: float, gamma_forward: float, kernel: str, unit: str) -> None:
     if not np.isfinite(scores).all():
         where = int(np.isinf(scores).argmax())
         raise SecateurError(f"scores: messages add them up, so they must be finite, got inf at example {where}")
     for name, value in (("gamma", gamma), ("gamma_forward", gamma_forward)):
         if not 0 <= value < np.inf:
             raise SecateurError(f"{name}: expected 0 or more, got {value}")
-    if kernel not in ("squared", "plain"):
-        raise SecateurError(f"kernel: expected squared or plain, got {kernel!r}")
+    for name, chosen, known in (("kernel", kernel, ("squared", "plain")), ("unit", unit, ("features", "median"))):
+        if chosen not in known:
+            raise SecateurError(f"{name}: expected {' or '.join(known)}, got {chosen!r}")
 
 
 def _neighbours(features: np.ndarray, neighbours: int, keep: int) -> Neighbours | None:
