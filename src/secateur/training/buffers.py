@@ -13,23 +13,9 @@ from secateur.errors import NonFiniteError, SecateurError
 from secateur.fields import FIELDS
 from secateur.store.files import replacing
 from secateur.training.measure import measure
+from secateur.training.ranks import merged, ranks
 
 _NEVER = torch.iinfo(torch.int64).max
-
-
-def rank() -> int:
-    """This process's rank, 0 outside torch.distributed."""
-    return dist.get_rank() if _many() else 0
-
-
-def barrier() -> None:
-    """Wait for the other ranks, if there are any."""
-    if _many():
-        dist.barrier()
-
-
-def _many() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class Buffers:
@@ -95,19 +81,13 @@ class Buffers:
 
     def merge(self) -> None:
         """End the epoch: give every rank the rows of all; an example that several saw is the lowest rank's."""
-        seen = self.seen
-        if _many():
-            owner = torch.where(seen, rank(), dist.get_world_size()).int()
-            dist.all_reduce(owner, dist.ReduceOp.MIN)
-            seen, mine = owner < dist.get_world_size(), owner == rank()
-            for values in (self.rows.T, self.labels, self.logits):
-                _share(values, mine, seen)
+        self.seen = merged(self.seen, self.rows.T, self.labels, self.logits)
+        if ranks() > 1:
             dist.all_reduce(self.counts)
             dist.all_reduce(self.first_bad, dist.ReduceOp.MIN)
-            self.seen = seen
-        self.times += seen
+        self.times += self.seen
         if self.logits_sum.shape[1]:
-            self.logits_sum += torch.where(seen[:, None], self.logits, 0)
+            self.logits_sum += torch.where(self.seen[:, None], self.logits, 0)
 
     def check(self, epoch: int) -> None:
         """Refuse an epoch of impossible values; raises SecateurError or NonFiniteError."""
@@ -146,11 +126,3 @@ class Buffers:
 
 
 _CARRIED = ("rows", "labels", "times", "logits", "logits_sum")
-
-
-def _share(values: Tensor, mine: Tensor, seen: Tensor) -> None:
-    """Give every rank the rows (first axis) of their owners, in place; rows nobody saw stay."""
-    wide = mine.view(-1, *(1,) * (values.ndim - 1))
-    merged = torch.where(wide, values, 0).contiguous()
-    dist.all_reduce(merged)
-    values.copy_(torch.where(seen.view(wide.shape), merged, values))

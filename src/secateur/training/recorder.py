@@ -11,7 +11,8 @@ from torch import Tensor
 from secateur.errors import SecateurError, StoreError
 from secateur.fields import FIELDS, RECORDED
 from secateur.store.recording import Recording, RecordingWriter
-from secateur.training.buffers import Buffers, barrier, rank
+from secateur.training.buffers import Buffers
+from secateur.training.ranks import barrier, rank
 
 BUFFER_LIMIT = 1 << 28
 """(examples x classes) up to which the default fields include those that need such a buffer."""
