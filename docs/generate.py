@@ -20,8 +20,8 @@ MEASURED = {"CIFAR-10": "cifar10-cpu", "CIFAR-100": "cifar100-cpu"}
 
 
 def methods_page() -> str:
-    """Tables of methods, scores, selectors and recorded fields."""
-    lines = ["# Methods, scores, selectors", "", "Made by `docs/generate.py` from the code.", ""]
+    """Tables of methods, scores, selectors, rules and recorded fields."""
+    lines = ["# Methods, scores, selectors, rules", "", "Made by `docs/generate.py` from the code.", ""]
     rows = listing()
     lines += ["## Methods", "", "| name | what | score and selector | needs |", "|---|---|---|---|"]
     for row in rows:
@@ -29,7 +29,7 @@ def methods_page() -> str:
             needs = ", ".join(f"`{n}`" for n in row["needs"]) or "nothing"
             name = f"[`{row['name']}`](methods/{row['name']}.md)"
             lines.append(f"| {name} | {row['summary']} | {row['how']} | {needs} |")
-    for kind, title in (("score", "Scores"), ("selector", "Selectors")):
+    for kind, title in (("score", "Scores"), ("selector", "Selectors"), ("rule", "Rules of dynamic pruning")):
         lines += ["", f"## {title}", "", "| name | what | needs | knobs | source |", "|---|---|---|---|---|"]
         for row in rows:
             if row["kind"] == kind:

@@ -26,7 +26,7 @@ _HOMES = {
     "compare": "secateur.study.compare",
     "open_data": "secateur.data.source",
 }
-_MODULES = ("checks", "fields", "scores", "select")
+_MODULES = ("checks", "dynamic", "fields", "scores", "select")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

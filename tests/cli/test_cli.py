@@ -1,6 +1,7 @@
 """The command line: parse, call, print; frozen, so that an option changes only on purpose."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from secateur.cli import app
 from secateur.cli.options import parse_keep, parse_memory
+from secateur.dynamic import RULES
 from secateur.errors import SecateurError
 
 NAMES = """
@@ -29,7 +31,7 @@ OPTIONS = {
     "record": f"{COMMON} {READING} --epochs --eval-pass --fields --net --recipe",
     "score": "--json --keep --method",
     "select": f"{LIMITS} --json --keep --method --seed",
-    "train": f"{COMMON} {READING} {TRAINING} --subset --teacher",
+    "train": f"{COMMON} {READING} {TRAINING} --rule --subset --teacher",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds",
     "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",
     "report": "",
@@ -139,6 +141,7 @@ def test_methods_are_listed_for_machines():
     assert {"name", "kind", "needs", "source", "summary"} <= set(rows[0])
     names = {r["name"] for r in rows if r["kind"] == "method"}
     assert names == set(METHODS)
+    assert {r["name"] for r in rows if r["kind"] == "rule"} == set(RULES)
     assert "beta" in run("methods").stdout
 
 
@@ -146,6 +149,7 @@ def test_what_was_used_can_be_cited():
     text = run("cite", "dual", "random", "distillation").stdout
     assert text.count("@inproceedings") == 2
     assert "random: nothing to cite" in text
+    assert all("title" in run("cite", rule).stdout for rule in RULES if rule != "random")
     assert "arXiv:2502.06905" in text
 
 
@@ -216,3 +220,16 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_command_does(tmp_path):
     begun = [e["epoch"] for e in events if e["event"] == "begin"]
     assert sorted(set(begun)) == list(range(8))
     assert len(begun) <= 9  # at most one epoch twice
+
+
+def test_a_rule_trains_and_says_how_often_it_visited(tmp_path):
+    options = ("--net", "resnet9:0.25", "--epochs", "3", "--threads", "1", "--out", tmp_path / "out")
+    done = run("train", "digits", "--rule", "random:keep=0.4", *options)
+    assert re.search(r"trained  .* of (\d+) examples .*visits by random:keep=0.4$", done.stdout, re.MULTILINE), (
+        done.stdout
+    )
+    told = json.loads(run("train", "digits", "--rule", "random:keep=0.4", *options, "--json").stdout)
+    assert told["rule"] == "random:keep=0.4"
+    assert (told["kept"], told["examples"]) == (1437, 3 * 575)
+    wrong = run("train", "digits", "--rule", "infobach", *options, code=2)
+    assert "rule: expected one of" in wrong.stderr

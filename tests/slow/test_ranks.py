@@ -1,8 +1,10 @@
 """Under torch.distributed, two ranks record what one does, and what a sampler repeats counts once."""
 
+import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +92,55 @@ def test_an_example_that_both_ranks_saw_is_the_lower_ranks(tmp_path):
     shift = np.asarray(noisy["z_target"])[0] - np.asarray(clean["z_target"])[0]
     assert set(shift.round(3)) == {0.0, 10.0}
     assert (shift < 5).sum() == 51  # rank 0 has 51 of 102 draws, the repeated one among them
+
+
+RULE_LOOP = """
+    import json, sys
+    import torch
+    import torch.distributed as dist
+    from torch.utils.data import DataLoader
+    import secateur as sc
+
+    N, path, rule = 101, sys.argv[1], sys.argv[2]
+    x = torch.randn(N, generator=torch.Generator().manual_seed(0)).abs()
+    dist.init_process_group("gloo")
+    sampler = sc.dynamic.Sampler(rule, examples=N, epochs=8, seed=3)
+    out = []
+    for epoch in range(6):  # frozen weights: a loss goes by the example and the epoch alone
+        if len(due := sampler.due):
+            ids = torch.from_numpy(due)[dist.get_rank()::dist.get_world_size()]
+            sampler.report(ids, x[ids], correct=ids % 9 > 0, confidence=torch.ones(len(ids)))
+        visits = []
+        for ids in DataLoader(range(N), 8, sampler=sampler):
+            visits += zip(ids.tolist(), sampler.weights(ids).tolist())
+            sampler.report(ids, x[ids] * ((ids + epoch) % 3 + 1), correct=ids % 9 > 0, confidence=torch.ones(len(ids)))
+        out.append(visits)
+    if dist.get_rank() == 0:
+        json.dump(sampler.plan(5).ids.tolist(), open(path + ".plan", "w"))
+    json.dump(out, open(f"{path}.{dist.get_rank()}", "w"))
+    dist.destroy_process_group()
+"""
+
+
+def run_rule(path, ranks, rule):
+    """What each rank visited, with weights, epoch by epoch."""
+    script = path.parent / "rule.py"
+    script.write_text(textwrap.dedent(RULE_LOOP))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", "0"]
+    command = [*launch, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(path), rule]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(Path(f"{path}.{rank}").read_text()) for rank in range(ranks)]
+
+
+@pytest.mark.parametrize("rule", ["infobatch:drop=0.4", "kakurenbo:hide=0.5", "eps-greedy:every=2"])
+def test_one_rank_and_two_with_frozen_weights_visit_and_weigh_the_same(tmp_path, rule):
+    (one,), (a, b) = run_rule(tmp_path / "one", 1, rule), run_rule(tmp_path / "two", 2, rule)
+    for epoch, (whole, first, second) in enumerate(zip(one, a, b, strict=True)):
+        assert len(first) == len(second)
+        total = dict.fromkeys(range(N), 0.0)
+        for i, weight in first + second:
+            total[i] += weight
+        expected = dict.fromkeys(range(N), 0.0) | dict(whole)
+        assert total == pytest.approx(expected), epoch
+    assert len({len(epoch) for epoch in one}) > 1 or rule.startswith("eps")

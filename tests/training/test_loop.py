@@ -9,14 +9,15 @@ import torch
 import secateur as sc
 from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
+from secateur.dynamic import Plan, Sampler
 from secateur.errors import NonFiniteError
 from secateur.fields import RECORDED
 from secateur.training.distill import Distill
 from secateur.training.evaluate import accuracy
 from secateur.training.loop import SILENT, Watch, train
 from secateur.training.nets import build
-from secateur.training.recipes import RECIPES, recipe
-from secateur.training.sampling import Plan, Shuffled, even_batches
+from secateur.training.recipes import RECIPES, Recipe, recipe
+from secateur.training.sampling import Shuffled, even_batches
 from tests.data.made import image_table
 
 CPU = torch.device("cpu")
@@ -159,25 +160,103 @@ def test_a_loss_that_leaves_the_finite_numbers_names_epoch_and_step(tmp_path):
     assert recorder.close().epochs == 1
 
 
+class Hard(Shuffled):
+    """Eight examples an epoch, one further each time; remembers what it heard."""
+
+    def plan(self, epoch):
+        return Plan(np.arange(epoch, epoch + 8), np.full(8, 0.5, dtype=np.float32))
+
+    def report(self, ids, loss, *, correct, confidence):
+        assert loss.shape == correct.shape == confidence.shape == ids.shape
+        assert not loss.requires_grad
+        assert ((confidence > 0) & (confidence <= 1)).all()
+        HEARD.append((ids.tolist(), loss, confidence))
+
+
+HEARD = []
+SMALL = "sgd:batch=8,flip=0,crop=0"
+
+
 def test_a_sampler_may_choose_the_epochs_and_hear_how_it_went():
-    class Hard:
-        listens = True
+    HEARD.clear()
+    data = tensors()
+    train(net("mlp"), data, recipe(SMALL), steps=2, sampler=Hard(data.usable, 0, listens=True), seed=0, watch=SILENT)
+    assert [heard[0] for heard in HEARD] == [list(range(8)), list(range(1, 9))]
 
-        def __init__(self):
-            self.heard = []
 
+def test_what_a_sampler_wants_looked_at_is_looked_at_before_the_epoch_and_not_trained_on():
+    class Looking(Hard):
+        @property
+        def due(self):
+            return np.array([20, 22, 23])
+
+    HEARD.clear()
+    data, looked, student = tensors(), Looking(tensors().usable, 0, listens=True), net("mlp")
+    with torch.no_grad():
+        logits = student.eval()(data.sample(np.array([20, 22, 23])))
+    expected = torch.nn.functional.cross_entropy(
+        logits, data.labels[[20, 22, 23]], label_smoothing=recipe(SMALL).smoothing, reduction="none"
+    )
+    trained = train(student, data, recipe(SMALL), epochs=2, sampler=looked, seed=0)
+    assert [heard[0] for heard in HEARD] == [[20, 22, 23], list(range(8)), [20, 22, 23], list(range(1, 9))]
+    torch.testing.assert_close(HEARD[0][1], expected, rtol=2e-2, atol=2e-2)  # of the net as it was; bfloat16 maybe
+    sure = logits.softmax(dim=1).amax(dim=1)  # over the classes; published code took the softmax over the batch
+    torch.testing.assert_close(HEARD[0][2], sure, rtol=2e-2, atol=2e-2)
+    assert trained.examples == 16
+    plain = net("mlp")
+    train(plain, data, recipe(SMALL), epochs=2, sampler=Hard(data.usable, 0, listens=True), seed=0)
+    assert_same(student, plain)
+
+
+def test_a_run_of_so_many_epochs_ends_its_schedule_with_them_however_long_they_are():
+    class Shrinking(Shuffled):
         def plan(self, epoch):
-            return Plan(np.arange(epoch, epoch + 8), np.full(8, 0.5, dtype=np.float32))
+            return Plan(np.arange(24 - 8 * epoch))  # 3, 2 and 1 steps
 
-        def report(self, ids, loss, *, correct, confidence):
-            assert loss.shape == correct.shape == confidence.shape == ids.shape
-            assert not loss.requires_grad
-            assert ((confidence > 0) & (confidence <= 1)).all()
-            self.heard.append(ids.tolist())
+    data, seen, totals = tensors(), [], []
+    chosen = dataclasses.replace(recipe("sgd:batch=8,flip=0,crop=0,schedule=linear"), lr=0.3)
+    original = Recipe.lr_factor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recipe, "lr_factor", lambda self, p: seen.append(p) or original(self, p))
+        done = train(
+            net("mlp"), data, chosen, epochs=3, sampler=Shrinking(data.usable, 0), seed=0,
+            watch=Watch(step=lambda done, total: totals.append((done, total))),
+        )  # fmt: skip
+    assert (done.epoch, done.step, done.examples) == (3, 6, 48)
+    np.testing.assert_allclose(sorted(set(seen)), [0, 1 / 9, 2 / 9, 1 / 3, 1 / 2, 2 / 3])
+    assert totals == [(1, 9), (2, 9), (3, 9), (4, 7), (5, 7), (6, 6)]
 
-    sampler, data = Hard(), tensors()
-    train(net("mlp"), data, recipe("sgd:batch=8,flip=0,crop=0"), steps=2, sampler=sampler, seed=0, watch=SILENT)
-    assert sampler.heard == [list(range(8)), list(range(1, 9))]
+
+def test_a_plan_may_scale_the_learning_rate():
+    class Times(Shuffled):
+        def plan(self, epoch):
+            return Plan(np.arange(8), None, 0.0)
+
+    student, before = net("mlp"), net("mlp")
+    data = tensors()
+    train(student, data, recipe(SMALL), epochs=1, sampler=Times(data.usable, 0), seed=0)
+    for name, p in student.named_parameters():
+        assert torch.equal(p, dict(before.named_parameters())[name]), name
+
+
+@pytest.mark.parametrize("rule", ["infobatch", "kakurenbo:hide=0.5", "eps-greedy:every=2"])
+def test_a_run_by_a_rule_stopped_after_an_epoch_ends_with_the_same_weights_to_the_bit(tmp_path, rule):
+    def by_rule(**options):
+        data, student = tensors(), net()
+        sampler = Sampler(rule, examples=24, epochs=5, seed=2)
+        done = train(student, data, recipe("sgd:batch=8"), epochs=5, sampler=sampler, seed=0, **options)
+        return student, done
+
+    def stop(at, loss):
+        if at.epoch == 3:
+            raise Stop
+
+    whole, done = by_rule()
+    with pytest.raises(Stop):
+        by_rule(save_to=tmp_path / "state", watch=Watch(epoch=stop))
+    parts, again = by_rule(save_to=tmp_path / "state")
+    assert (done.step, done.examples) == (again.step, again.examples)
+    assert_same(whole, parts)
 
 
 def test_batches_are_even_and_cover_the_plan():

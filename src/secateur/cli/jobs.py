@@ -149,6 +149,10 @@ def train(
     teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
     distill: o.Distill = "auto",
     adversary: o.Adversary = "off",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="choose each epoch anew: infobatch:drop=0.3, kakurenbo, random:keep=0.5, ..."),
+    ] = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
     epochs: o.Epochs = None,
@@ -160,11 +164,13 @@ def train(
 
     result = run(
         data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
-        adversary=adversary, **job.options,
+        adversary=adversary, rule=rule, **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json(dataclasses.asdict(result))
         return
     accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
+    if result.rule is not None:
+        work += f", {result.examples} visits by {result.rule}"
     show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(job.out / "cells" / result.folder)]])

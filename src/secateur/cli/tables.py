@@ -102,7 +102,7 @@ def methods(json: o.AsJson = False) -> None:
     if json:
         show.as_json(rows)
     else:
-        for kind in ("method", "score", "selector"):
+        for kind in ("method", "score", "selector", "rule"):
             print(f"{kind}s\n")
             show.pairs([[r["name"], f"{r['summary']} Needs {_listed(r['needs'])}."] for r in rows if r["kind"] == kind])
             print()
@@ -112,8 +112,8 @@ def _listed(needs: list[str]) -> str:
     return ", ".join(needs) or "nothing"
 
 
-def cite(names: Annotated[list[str], typer.Argument(help="methods, or distillation")]) -> None:
-    """Print BibTeX for the methods used."""
+def cite(names: Annotated[list[str], typer.Argument(help="methods, rules, or distillation")]) -> None:
+    """Print BibTeX for the methods and rules used."""
     from secateur.methods import bibtex
 
     for name in names:

@@ -4,6 +4,7 @@ import re
 from functools import cache
 from importlib import resources
 
+from secateur.dynamic import RULES
 from secateur.methods.rows import METHODS
 from secateur.registry import unknown
 
@@ -15,7 +16,7 @@ def _entries() -> dict[str, str]:
 
 
 def bibtex(name: str) -> str:
-    """The BibTeX entries of a method, or of `distillation`; empty for the random baseline.
+    """The BibTeX entries of a method, a rule, or `distillation`; empty for the random baseline.
 
     >>> bibtex("dual").splitlines()[0]
     '@inproceedings{dual,'
@@ -25,4 +26,4 @@ def bibtex(name: str) -> str:
         return "\n".join(entries[key] for key in METHODS[name].cite)
     if name in entries:
         return entries[name]
-    raise unknown("cite", name, [*METHODS, "distillation"])
+    raise unknown("cite", name, [*METHODS, *RULES, "distillation"])

@@ -1,7 +1,10 @@
 """Everything a user can name, as rows: for `secateur methods` and the documentation."""
 
+import dataclasses
+import inspect
 from typing import Any
 
+from secateur.dynamic import RULES, Rule
 from secateur.methods.model import Method, Setting
 from secateur.methods.rows import METHODS
 from secateur.registry import ENTRIES
@@ -14,7 +17,7 @@ def _needs(row: Method, setting: Setting) -> list[str]:
 
 
 def listing() -> list[dict[str, Any]]:
-    """Methods, then scores, then selectors: name, kind, needs, source, summary.
+    """Methods, then scores and selectors, then rules: name, kind, needs, source, summary.
 
     >>> next(row["needs"] for row in listing() if row["name"] == "dual")
     ['p_target', 'labels']
@@ -45,4 +48,15 @@ def listing() -> list[dict[str, Any]]:
                     "knobs": [k for k in entry.knobs if k not in ("keep", "rng", "initial")],
                 }
             )
-    return rows
+    return rows + [_of_rule(name, rule) for name, rule in RULES.items()]
+
+
+def _of_rule(name: str, rule: type[Rule]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "rule",
+        "needs": list(rule.needs),
+        "source": rule.source,
+        "summary": (inspect.getdoc(rule) or "").split("\n")[0],
+        "knobs": [f.name for f in dataclasses.fields(rule)],
+    }

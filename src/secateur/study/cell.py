@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from secateur import dynamic
+from secateur.dynamic import Rule, spec_of
+from secateur.dynamic import rule as find_rule
+from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
 from secateur.store.tables import Subset
 from secateur.study.budget import steps_for
@@ -40,6 +44,8 @@ class Run:
     distill: Distill | None = None
     adversary: Adversary | None = None
     margins: np.ndarray | None = None  # (examples,), as the adversary's rule may need
+    rule: Rule | None = None  # chooses each epoch anew; then so many epochs of it, and steps is 0
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Result:
     """What came of one run. Accuracies are of the last step, on the test split, read once.
 
     per_class: recall of each class, None for a class that the test split does not have. robust: accuracy under the
-    adversary that it was trained with, None where it was trained without.
+    adversary that it was trained with, None where it was trained without. rule: of dynamic pruning, with its knobs.
+    examples: how many were trained on, each as often as it was; seconds: of everything the run did.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Result:
     folder: str
     adversary: dict[str, Any] | None = None
     robust: float | None = None
+    rule: str | None = None
 
     @property
     def keep(self) -> float:
@@ -104,9 +112,11 @@ def plan_run(
     distill: str | Distill | None = None,
     adversary: str | Adversary | None = None,
     margins: np.ndarray | None = None,
+    rule: str | Rule | None = None,
 ) -> Run:
     """A run on a subset, or on everything.
 
+    rule: what each epoch visits of it; the run then has the epochs of a full run, however many steps these take.
     like: train everything for the steps, and in the batches, of a run on so many examples: at the same cost. margins:
     (examples,) L2 lengths in the units of the adversary's eps; nan where a row cannot be read.
     """
@@ -123,6 +133,9 @@ def plan_run(
     run = Run(
         name, work.net_name(net), chosen, steps, seed, subset, teacher, heard, parse_adversary(adversary), margins
     )
+    if rule is not None:
+        run = dataclasses.replace(run, rule=find_rule(rule), steps=0, epochs=whole.epochs)
+        _sampler(work, run)
     _attack(work, run)  # what is impossible stops here
     return run
 
@@ -137,10 +150,7 @@ def run_cell(work: Session, run: Run) -> Result:
 
 
 def _train(work: Session, run: Run, folder: Path) -> None:
-    ids, weights = work.source.train.usable, None
-    if run.subset is not None:
-        ids = run.subset.ids
-        weights = None if (run.subset.weights == 1).all() else run.subset.weights
+    sampler = _sampler(work, run)
     net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
     state = folder / "state.safetensors"
     with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
@@ -148,8 +158,9 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             net,
             work.train,
             run.recipe,
-            steps=run.steps,
-            sampler=Shuffled(ids, run.seed, weights),
+            steps=run.steps if run.rule is None else None,
+            epochs=None if run.rule is None else run.epochs,
+            sampler=sampler,
             seed=run.seed,
             teacher=_teacher(work, run),
             distill=run.distill,
@@ -161,7 +172,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
     result = Result.tested(
         accuracy(net, work.test),
         name=run.name,
-        kept=len(ids),
+        kept=len(sampler.ids),
         of=len(work.source.train.usable),
         steps=done.step,
         examples=done.examples,
@@ -173,9 +184,26 @@ def _train(work: Session, run: Run, folder: Path) -> None:
         folder=folder.name,
         adversary=None if run.adversary is None else dataclasses.asdict(run.adversary),
         robust=_robust(work, run, net),
+        rule=None if run.rule is None else spec_of(run.rule),
     )
     result.write(folder / "result.json")
     remove(state)
+
+
+def _sampler(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
+    """What each epoch visits: the subset, or what a rule makes of it."""
+    ids, weights, subset = work.source.train.usable, None, run.subset
+    if subset is not None:
+        ids, weights = subset.ids, None if (subset.weights == 1).all() else subset.weights
+    if run.rule is None:
+        return Shuffled(ids, run.seed, weights)
+    if weights is not None:
+        raise SecateurError("rule: the subset has weights, which rules do not know; leave the rule or the subset out")
+    score = None
+    if "score" in run.rule.needs:
+        ids, score = work.source.train.usable, None if subset is None else np.asarray(subset.table["score"], float)
+    rows = len(work.source.train)
+    return dynamic.Sampler(run.rule, examples=rows, seed=run.seed, epochs=run.epochs, pool=ids, score=score)
 
 
 def _teacher(work: Session, run: Run) -> nn.Module | None:
@@ -215,6 +243,8 @@ def _digest(work: Session, run: Run) -> str:
         "distill": None if run.distill is None else dataclasses.asdict(run.distill),
         "teacher": None if run.distill is None else _teacher_hash(run.teacher),
     }
+    if run.rule is not None:
+        about["rule"] = {"spec": repr(run.rule), "epochs": run.epochs}
     if (attack := _attack(work, run)) is not None:  # no key without one: older cells keep their names
         budgets = content_hash(attack.budgets.cpu().numpy().tobytes())
         about["adversary"] = dataclasses.asdict(attack.adversary) | {"budgets": budgets}

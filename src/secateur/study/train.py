@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.dynamic import Rule
 from secateur.store.tables import Subset
 from secateur.study.cell import Result, Run, plan_run, run_cell
 from secateur.study.session import Session, session
@@ -21,6 +22,7 @@ def train(
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     margins: np.ndarray | None = None,
+    rule: str | Rule | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
     epochs: int | None = None,
@@ -38,9 +40,11 @@ def train(
     subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
     teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
     or `a=0.95,t=4`. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
-    accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. epochs:
-    of the full run that the budget is counted from, the recipe's own by default. budget: `epochs`, `steps` or
-    `balanced`. Without a test split, a seeded 20 % of train is held out.
+    accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. rule:
+    of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
+    (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. epochs: of the
+    full run that the budget is counted from, the recipe's own by default; with a rule, of this run, and there is no
+    budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
     """
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
@@ -60,6 +64,7 @@ def train(
             distill=distill,
             adversary=adversary,
             margins=margins,
+            rule=rule,
         )
         return train_in(work, run, budget)
 

@@ -1,6 +1,7 @@
 """Where a training run stands at the end of an epoch, as one file without pickle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from secateur.errors import StoreError
 from secateur.store.files import replacing
 
 
-def save(path: Path, net: nn.Module, optimizers: list[Optimizer], what: dict[str, Any]) -> None:
-    """Write the net, the optimisers' state and what else to know (numbers and text)."""
+def save(
+    path: Path, net: nn.Module, optimizers: list[Optimizer], what: dict[str, Any], sampler: Mapping[str, Tensor]
+) -> None:
+    """Write the net, the optimisers' and the sampler's state and what else to know (numbers and text)."""
     tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
+    tensors |= {f"sampler.{name}": value for name, value in sampler.items()}
     plain: dict[str, Any] = {}
     for k, optimizer in enumerate(optimizers):
         for p, state in optimizer.state_dict()["state"].items():
@@ -34,11 +38,11 @@ def about(path: Path) -> dict[str, Any]:
     return dict(_metadata(path)["about"])
 
 
-def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any]:
-    """Put the net and the optimisers where they were; returns the numbers and text."""
+def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Put the net and the optimisers where they were; returns the numbers and text, and the sampler's state."""
     metadata = _metadata(path)
     tensors = load_file(path)
-    net.load_state_dict({n.removeprefix("net."): v for n, v in tensors.items() if n.startswith("net.")})
+    net.load_state_dict(_under("net.", tensors))
     for k, optimizer in enumerate(optimizers):
         whole = optimizer.state_dict()
         prefix = f"optimizer.{k}."
@@ -48,7 +52,11 @@ def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> dict[str, A
                 p, _, key = name.removeprefix(prefix).partition(".")
                 states.setdefault(int(p), {})[key] = value
         optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})
-    return dict(metadata["about"])
+    return dict(metadata["about"]), _under("sampler.", tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
 def _metadata(path: Path) -> dict[str, Any]:

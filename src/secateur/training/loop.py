@@ -20,7 +20,7 @@ from secateur.training.machine import autocast, keep_freed_memory
 from secateur.training.nets import Normalised
 from secateur.training.optimizers import build, set_rates
 from secateur.training.recipes import Recipe
-from secateur.training.sampling import Sampler, even_batches, tell
+from secateur.training.sampling import Length, Sampler, even_batches, look, tell
 from secateur.training.seeding import generator
 
 
@@ -59,7 +59,8 @@ def train(
     data: Tensors,
     recipe: Recipe,
     *,
-    steps: int,
+    steps: int | None = None,
+    epochs: int | None = None,
     sampler: Sampler,
     seed: int,
     horizon: int | None = None,
@@ -72,17 +73,22 @@ def train(
 ) -> Position:
     """Train `net` in place for `steps` steps; the schedule runs over `horizon` steps (default: `steps`).
 
+    epochs, in place of steps: for so many epochs of the sampler, however long it makes each; the schedule then goes by
+    epochs and their parts, so that it ends with the run. What the sampler wants looked at is looked at before an epoch.
     adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
     et al. (arXiv:1905.09747). save_to: a checkpoint written at the end of every epoch, from which the run goes on if it
     is there; delete it when the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in
     which the loss left the finite numbers; what was recorded and saved before stays.
     """
-    optimizers, at = _start(net, data, recipe, save_to)
-    while at.step < steps:
+    length = Length(steps, epochs, horizon)
+    optimizers, at = _start(net, data, recipe, save_to, sampler)
+    while not length.over(at.epoch, at.step):
         started = time.perf_counter()
         watch.begin(at.epoch)
+        look(net, data, sampler, recipe)
         plan = sampler.plan(at.epoch)
-        batches = even_batches(plan, recipe.batch)[: steps - at.step]
+        batches = even_batches(plan, recipe.batch)
+        batches = batches[: length.left(len(batches), at.step)]
         views, noise = generator(seed, "views", at.epoch), generator(seed, "adversary", at.epoch)
         losses = torch.zeros(len(batches), device=data.device)
         net.train()
@@ -96,7 +102,8 @@ def train(
             if distill is not None and teacher is not None:
                 loss = (1 - distill.a) * loss + distill.a * divergence(logits, _heard(teacher, rows), distill.t)
             mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
-            set_rates(optimizers, recipe, at.step / (horizon or steps))
+            progress = length.progress(at.epoch, at.step, k / len(batches))
+            set_rates(optimizers, recipe, progress, plan.rate)
             mean.backward()  # type: ignore[no-untyped-call]
             _move(optimizers)
             losses[k] = mean.detach()
@@ -105,26 +112,31 @@ def train(
             if sampler.listens:
                 tell(sampler, ids, loss, logits, labels)
             at.step, at.examples = at.step + 1, at.examples + len(ids)
-            watch.step(at.step, steps)
+            watch.step(at.step, length.total(at.epoch, at.step, len(batches) - k - 1, len(batches)))
         _stop_if_not_finite(losses, at.epoch)
         if recorder is not None:
             recorder.end_epoch()
         at.epoch, at.seconds = at.epoch + 1, at.seconds + time.perf_counter() - started
         if save_to is not None:
-            checkpoint.save(save_to, net, optimizers, vars(at))
+            checkpoint.save(save_to, net, optimizers, vars(at), sampler.state_dict())
         watch.epoch(at, float(losses.mean()))
     return at
 
 
-def _start(net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None) -> tuple[list[Optimizer], Position]:
-    """Bring the net and its optimisers to where the run begins, or stood."""
+def _start(
+    net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None, sampler: Sampler
+) -> tuple[list[Optimizer], Position]:
+    """Bring the net, its optimisers and the sampler to where the run begins, or stood."""
     keep_freed_memory()
     if len(data.shape) == 3:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build(net, recipe)
     if save_to is None or not save_to.exists():
         return optimizers, Position()
-    return optimizers, Position(**checkpoint.load(save_to, net, optimizers))
+    about, state = checkpoint.load(save_to, net, optimizers)
+    if state:
+        sampler.load_state_dict(state)
+    return optimizers, Position(**about)
 
 
 @torch.no_grad()

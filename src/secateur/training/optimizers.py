@@ -101,9 +101,9 @@ def _group(params: Sequence[Tensor], lr: float, decay: float = 0.0, until: float
     return {"params": list(params), "lr": lr, "initial_lr": lr, "weight_decay": decay, "until": until}
 
 
-def set_rates(optimizers: list[Optimizer], recipe: Recipe, progress: float) -> None:
-    """Set every group's learning rate for `progress` in [0, 1) of the schedule."""
+def set_rates(optimizers: list[Optimizer], recipe: Recipe, progress: float, times: float = 1.0) -> None:
+    """Set every group's learning rate for `progress` in [0, 1) of the schedule; times: what it is multiplied by."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             own = progress / group["until"]
-            group["lr"] = group["initial_lr"] * (recipe.lr_factor(own) if own < 1 else 0.0)
+            group["lr"] = times * group["initial_lr"] * (recipe.lr_factor(own) if own < 1 else 0.0)

@@ -1,32 +1,41 @@
 """What each epoch visits, and in which batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from secateur.data.tensors import Tensors
+from secateur.dynamic.plans import Plan
+from secateur.training.machine import autocast
+from secateur.training.recipes import Recipe
 from secateur.training.seeding import rng
-
-
-class Plan(NamedTuple):
-    """What one epoch visits: ids in order (kept,) int64 and what each one's loss is multiplied by (kept,)."""
-
-    ids: np.ndarray
-    weights: np.ndarray | None
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Chooses what each epoch visits and, if it listens, hears how each batch went."""
+    """Chooses what each epoch visits and, if it listens, hears how each batch went.
+
+    due: the ids to look at, without training on them, before the next epoch is planned.
+    """
 
     @property
     def listens(self) -> bool: ...
 
+    @property
+    def due(self) -> np.ndarray: ...
+
     def plan(self, epoch: int) -> Plan: ...
 
     def report(self, ids: Tensor, loss: Tensor, *, correct: Tensor, confidence: Tensor) -> None: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,18 @@ class Shuffled:
 
     def report(self, ids: Tensor, loss: Tensor, *, correct: Tensor, confidence: Tensor) -> None:
         """Nothing to learn from it."""
+
+    @property
+    def due(self) -> np.ndarray:
+        """Nothing."""
+        return self.ids[:0]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: an epoch's order is the seed's."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to go on from."""
 
 
 def even_batches(plan: Plan, size: int) -> list[tuple[Tensor, Tensor | None]]:
@@ -63,3 +84,50 @@ def tell(sampler: Sampler, ids: Tensor, loss: Tensor, logits: Tensor, labels: Te
     """Report one batch to a sampler that listens."""
     confidence, answers = logits.detach().softmax(dim=1).max(dim=1)
     sampler.report(ids, loss.detach(), correct=answers == labels, confidence=confidence)
+
+
+@torch.no_grad()
+def look(net: nn.Module, data: Tensors, sampler: Sampler, recipe: Recipe) -> None:
+    """Report what the net says of the ids that are due: in eval mode, of the rows as they are."""
+    if not len(due := sampler.due):
+        return
+    net.eval()
+    parts = [ids for ids, _ in even_batches(Plan(due), recipe.batch)]
+    for part, rows in zip(parts, data.batches(parts), strict=True):
+        ids = part.to(data.device)
+        labels = data.labels[ids]
+        with autocast(data.device):
+            logits = net(rows).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing, reduction="none")
+        tell(sampler, ids, loss, logits, labels)
+
+
+class Length(NamedTuple):
+    """How long a run is: so many steps, or so many epochs, however long a sampler makes them.
+
+    horizon: the steps that the schedule is laid out over, where it is not `steps`.
+    """
+
+    steps: int | None
+    epochs: int | None = None
+    horizon: int | None = None
+
+    def over(self, epoch: int, step: int) -> bool:
+        """Is there nothing left to do?"""
+        return epoch >= self.epochs if self.epochs is not None else step >= (self.steps or 0)
+
+    def left(self, batches: int, step: int) -> int:
+        """How many batches of the next epoch there is time for."""
+        return batches if self.steps is None else min(batches, self.steps - step)
+
+    def progress(self, epoch: int, step: int, of_epoch: float) -> float:
+        """The part of the schedule that is done, in [0, 1); of_epoch: the part of this epoch."""
+        if self.epochs is not None:
+            return (epoch + of_epoch) / self.epochs
+        return step / (self.horizon or self.steps or 1)
+
+    def total(self, epoch: int, step: int, left: int, batches: int) -> int:
+        """How many steps it will be; with epochs, if the rest are as long as this one."""
+        if self.epochs is None:
+            return self.steps or 0
+        return step + left + (self.epochs - epoch - 1) * batches

@@ -1,0 +1,86 @@
+"""Rules that keep the highest of a running score."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from secateur.dynamic.plans import Heard, Memory, Plan, Progress, Rule
+from secateur.dynamic.values import check, check_keep, highest
+from secateur.registry import resolve_keep
+
+
+@dataclass(frozen=True)
+class EpsGreedy(Rule):
+    """The highest running losses, and a few of the rest at random.
+
+    Raju et al. (arXiv:2111.12621). Every `every` epochs all examples are looked at; a running mean with weight `ema` of
+    the newest starts at 1. Of the examples kept, the part `epsilon` is drawn from the others. Without a look, what
+    training reported last counts. Defaults are recalled, not checked against the paper.
+
+    >>> heard = Heard.of(4, loss=np.array([0., 3., 1., 2.]))
+    >>> rule = EpsGreedy(keep=2, epsilon=0.0)
+    >>> memory = rule.learn(heard, Progress(0), np.random.default_rng(0))
+    >>> np.flatnonzero(memory["chosen"]), memory["mean"].round(6)  # 0.2 * 1 + 0.8 * loss
+    (array([1, 3]), array([0.2, 2.6, 1. , 1.8]))
+    """
+
+    keep: int | float = 0.5
+    epsilon: float = 0.1
+    every: int = 10
+    ema: float = 0.8
+    source: ClassVar[str] = "arXiv:2111.12621"
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep)
+        check("epsilon", self.epsilon, 0, 1)
+        check("every", self.every, 1, np.inf)
+        check("ema", self.ema, 0, 1)
+
+    def due(self, heard: Heard, progress: Progress) -> np.ndarray:
+        return np.arange(0 if progress.epoch % self.every else len(heard))
+
+    def learn(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Memory:
+        if progress.epoch % self.every and "chosen" in heard.memory:
+            return heard.memory
+        mean = heard.memory.get("mean", np.ones(len(heard)))
+        newest = np.where(np.isnan(heard.loss), mean, heard.loss)
+        noted = {"mean": (1 - self.ema) * mean + self.ema * newest} | self._spread(heard, newest - mean)
+        return noted | {"chosen": self._choose(noted, resolve_keep(self.keep, len(heard)), rng)}
+
+    def _spread(self, heard: Heard, step: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
+    def _choose(self, noted: Memory, count: int, rng: np.random.Generator) -> np.ndarray:
+        chosen = np.zeros(len(noted["mean"]), dtype=bool)
+        explored = int(self.epsilon * count)
+        chosen[highest(noted["mean"], count - explored, rng)] = True
+        chosen[rng.permutation(np.flatnonzero(~chosen))[:explored]] = True
+        return chosen
+
+    def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
+        memory = heard.memory or self.learn(heard, progress, rng)
+        return Plan(rng.permutation(np.flatnonzero(memory["chosen"])))
+
+
+@dataclass(frozen=True)
+class Ucb(EpsGreedy):
+    """The highest running losses with a bonus for those that vary: mean + c * running variance.
+
+    Raju et al. (arXiv:2111.12621). The variance starts at 0 and takes the square of the newest loss less the old mean.
+
+    >>> rule, heard = Ucb(keep=1, ema=0.5), Heard.of(2, loss=np.array([1., 3.]))
+    >>> rule.learn(heard, Progress(0), np.random.default_rng(0))["variance"]
+    array([0., 2.])
+    """
+
+    epsilon: float = 0.0
+    c: float = 1.0
+    source: ClassVar[str] = "arXiv:2111.12621"
+
+    def _spread(self, heard: Heard, step: np.ndarray) -> dict[str, np.ndarray]:
+        before = heard.memory.get("variance", np.zeros(len(step)))
+        return {"variance": (1 - self.ema) * before + self.ema * step**2}
+
+    def _choose(self, noted: Memory, count: int, rng: np.random.Generator) -> np.ndarray:
+        return super()._choose({"mean": noted["mean"] + self.c * noted["variance"]}, count, rng)
