@@ -4,7 +4,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from secateur.dynamic import RULES
+from secateur.dynamic.rules import RULES
 from secateur.methods.rows import METHODS
 from secateur.registry import unknown
 

@@ -4,7 +4,8 @@ import dataclasses
 import inspect
 from typing import Any
 
-from secateur.dynamic import RULES, Rule
+from secateur.dynamic.plans import Rule
+from secateur.dynamic.rules import RULES
 from secateur.methods.model import Method, Setting
 from secateur.methods.rows import METHODS
 from secateur.registry import ENTRIES
