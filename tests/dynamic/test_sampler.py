@@ -80,6 +80,29 @@ def test_an_epoch_that_is_named_is_planned_as_that_epoch():
     assert list(sampler) == other.plan(7).ids.tolist()
 
 
+def test_a_number_of_steps_asked_for_after_the_epoch_was_named_is_that_epochs():
+    """Lightning counts the batches of a pass before the pass begins."""
+    sampler, other = (Sampler(InfoBatch(drop=0.9), examples=N, epochs=9) for _ in range(2))
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        planned = other.plan(epoch).ids.tolist()
+        assert len(sampler) == len(planned)
+        assert list(sampler) == planned
+        for each in (sampler, other):
+            each.report(torch.tensor(planned), LOSS[planned])
+    assert len(planned) < N
+
+
+def test_a_look_after_the_steps_were_counted_is_still_in_time():
+    sampler, other = (Sampler("eps-greedy:keep=0.5,epsilon=0,every=2", examples=N) for _ in range(2))
+    len(sampler)
+    for each in (sampler, other):
+        ids = torch.from_numpy(each.due)
+        assert len(ids) == N
+        each.report(ids, LOSS[ids])
+    assert sorted(sampler) == sorted(other) == list(range(30, 60))
+
+
 def test_rules_see_the_unweighted_losses_by_their_ids():
     heard = []
 

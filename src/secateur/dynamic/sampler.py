@@ -51,8 +51,9 @@ class Sampler(TorchSampler[int]):
         epochs: int | None = None,
         pool: np.ndarray | None = None,
         score: np.ndarray | None = None,
+        shard: bool = True,
     ) -> None:
-        self.rule, self.seed, self.epochs, self.examples = find_rule(rule), seed, epochs, examples
+        self.rule, self.seed, self.epochs, self.examples, self.shard = find_rule(rule), seed, epochs, examples, shard
         self.ids = np.arange(examples) if pool is None else np.unique(np.asarray(pool, dtype=np.int64))
         self._check(score)
         self._heard = Heard.of(len(self.ids), score=None if score is None else np.asarray(score)[self.ids])
@@ -61,6 +62,8 @@ class Sampler(TorchSampler[int]):
         self._weights = torch.ones(examples)
         self._plan: Plan | None = None
         self._epoch, self._next = -1, 0  # of the plan; of the next pass
+        self._begun = self._announced = False  # is the plan being visited? was the next pass given a number?
+        self._stood = self._heard  # before the plan was made
 
     def _check(self, score: np.ndarray | None) -> None:
         if len(self.ids) == 0 or self.ids[0] < 0 or self.ids[-1] >= self.examples:
@@ -85,17 +88,27 @@ class Sampler(TorchSampler[int]):
     @property
     def due(self) -> np.ndarray:
         """The ids to look at, without training on them, before the next epoch is planned; of all ranks."""
-        return self.ids[self.rule.due(self._take(), Progress(self._epoch + 1, self.epochs))]
+        if self._plan is not None and not self._begun:
+            return self.ids[self.rule.due(self._stood, Progress(self._epoch, self.epochs))]
+        coming = self._next if self._plan is None or self._announced else self._epoch + 1
+        return self.ids[self.rule.due(self._take(), Progress(coming, self.epochs))]
 
     def plan(self, epoch: int) -> Plan:
         """What the epoch visits, over all ranks; the same however often it is asked for."""
+        plan = self._ahead(epoch)
+        self._begun = True
+        return plan
+
+    def _ahead(self, epoch: int) -> Plan:
+        """The plan of an epoch, which may not have begun."""
         if self._plan is None or epoch != self._epoch:
-            self._plan, self._epoch = self._planned(epoch), epoch
+            self._stood = self._take()
+            self._plan, self._epoch, self._begun = self._planned(epoch), epoch, False
             self._weights = self._weights_of(self._plan)
         return self._plan
 
     def _planned(self, epoch: int) -> Plan:
-        progress, heard = Progress(epoch, self.epochs), self._take()
+        progress, heard = Progress(epoch, self.epochs), self._stood
         if self._plan is not None and "loss" in self.rule.needs and np.isnan(heard.loss).all():
             raise SecateurError(
                 f"loss: none was reported in epoch {self._epoch}, so there is nothing to plan epoch {epoch} by; "
@@ -119,7 +132,11 @@ class Sampler(TorchSampler[int]):
 
     def _visits(self, plan: Plan) -> np.ndarray:
         """The ids, some of them again where the ranks do not divide their number."""
-        return np.resize(plan.ids, -(-len(plan.ids) // ranks()) * ranks())
+        return np.resize(plan.ids, -(-len(plan.ids) // self._parts) * self._parts)
+
+    @property
+    def _parts(self) -> int:
+        return ranks() if self.shard else 1
 
     def weights(self, ids: Tensor) -> Tensor:
         """What each loss of a batch (batch,) is to be multiplied by before the mean is taken."""
@@ -142,6 +159,8 @@ class Sampler(TorchSampler[int]):
                 )
         if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.examples:
             raise SecateurError(f"ids: expected 0 to {self.examples - 1}, got {int(ids.min())} to {int(ids.max())}")
+        if self._plan is not None and not self._begun:  # a look: what was planned ahead is planned again
+            self._heard, self._plan = self._stood, None
         if self._rows.device != loss.device:
             self._rows, self._fresh = self._rows.to(loss.device), self._fresh.to(loss.device)
         at = ids.to(loss.device)
@@ -170,23 +189,24 @@ class Sampler(TorchSampler[int]):
         return self._heard
 
     def __iter__(self) -> Iterator[int]:
-        plan, self._next = self.plan(self._next), self._next + 1
-        return iter(self._visits(plan)[rank() :: ranks()].tolist())
+        plan = self.plan(self._next)
+        self._next, self._announced = self._next + 1, False
+        return iter(self._visits(plan)[rank() % self._parts :: self._parts].tolist())
 
     def __len__(self) -> int:
-        plan = self._plan or self.plan(self._next)
-        return len(self._visits(plan)) // ranks()
+        plan = self._ahead(self._next) if self._plan is None or self._announced else self._plan
+        return len(self._visits(plan)) // self._parts
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is, where passes do not count them."""
-        self._next = epoch
+        self._next, self._announced = epoch, True
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything the next plans depend on; every rank calls it and gets the same."""
         heard = self._take()
         arrays: dict[str, Any] = {n: getattr(heard, n) for n in (*_SHOWN, "visited")}
         arrays |= {f"memory.{name}": values for name, values in heard.memory.items()}
-        arrays["at"] = np.array([self._epoch, self._next])
+        arrays["at"] = np.array([self._epoch, self._next, self._announced])
         if self._plan is not None:
             arrays |= {"plan.ids": self._plan.ids, "plan.rate": np.array(self._plan.rate)}
             arrays |= {} if self._plan.weights is None else {"plan.weights": self._plan.weights}
@@ -201,9 +221,11 @@ class Sampler(TorchSampler[int]):
             )
         memory = {n.removeprefix("memory."): a for n, a in arrays.items() if n.startswith("memory.")}
         self._heard = replace(self._heard, memory=memory, **{n: arrays[n] for n in (*_SHOWN, "visited")})
-        self._epoch, self._next = arrays["at"].tolist()
+        self._epoch, self._next, announced = arrays["at"].tolist()
+        self._announced = bool(announced)
         self._fresh = torch.zeros_like(self._fresh)
-        self._plan = None
+        self._plan, self._stood = None, self._heard
         if "plan.ids" in arrays:
+            self._begun = True
             self._plan = Plan(arrays["plan.ids"], arrays.get("plan.weights"), float(arrays["plan.rate"]))
             self._weights = self._weights_of(self._plan)
