@@ -123,7 +123,8 @@ def compare(
     The line `proxy` is the net that was recorded, which teaches.
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
-    Every method and `random` is trained plain and, unless distill is `off`, with the recorded proxy as teacher.
+    Every method, `random` and full training cut short is trained plain and, unless distill is `off`, with the recorded
+    proxy as teacher, heard as much at the same keep.
     adversary: perturbs what every run trains on, as `l2:eps=0.5,steps=3`; each row then has a robust accuracy too, but
     that of the proxy; see `secateur.prune`. min_per_class, must_keep, exclude: hold in every
     subset, random ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded,
@@ -179,13 +180,20 @@ class Plan:
     needs: Needs
 
     def rivals(self, keep: Sequence[int | float]) -> Iterator[Row]:
-        """All the data: in full, and cut short to the steps of each keep."""
+        """All the data: in full, and cut short to the steps of each keep, plain and with the same teacher."""
         usable = len(self.work.source.train.usable)
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
         for k in keep:
             count = resolve_keep(k, usable)
-            cut = tuple(self._cell("full, cut short", s, like=count) for s in self.seeds)
-            yield Row("full, cut short", False, k, count / usable, cut)
+            for teacher in self._heard:
+                name = "full, cut short" + (" + teacher" if teacher else "")
+                cut = tuple(self._cell(name, s, like=count, teacher=teacher) for s in self.seeds)
+                yield Row("full, cut short", teacher, k, count / usable, cut)
+
+    @property
+    def _heard(self) -> tuple[bool, ...]:
+        """Plain runs, and those with a teacher unless it is off."""
+        return (False,) if self.distill in (None, "off") else (False, True)
 
     def pruned(
         self,
@@ -197,13 +205,12 @@ class Plan:
     ) -> Iterator[Row]:
         """Every method at every keep, plain and with the proxy as teacher (or as `teachers` says)."""
         usable = len(self.work.source.train.usable)
-        heard = (False,) if self.distill in (None, "off") else (False, True)
         for method in methods:
             for k in keep:
                 subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
-                for teacher in heard if teachers is None else teachers:
+                for teacher in self._heard if teachers is None else teachers:
                     name = f"{slug(method)}, keep {k}" + (" + teacher" if teacher else "")
                     cells = [
                         self._cell(name, s, subset=subset, teacher=teacher)
