@@ -19,12 +19,14 @@ import secateur as sc
 from secateur.methods import method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
-from secateur.study.compare import Plan, Row
+from secateur.study.compare import Plan
 from secateur.study.pick import Checked
 from secateur.study.prepare import Needs
 from secateur.study.proxy import proxy_in
 from secateur.study.record import RecordingPlan
+from secateur.study.row import Row
 from secateur.study.session import Session, session
+from secateur.study.teachers import PROXY, lessons_of
 
 
 def line(row: Row) -> str:
@@ -48,7 +50,8 @@ def prepared(
     needs = Needs.of(work, record, [method(n) for n in names], counts, None)
     pool, checked = needs.meet(work, record, taught=True)
     each = tuple(range(seeds))
-    return Plan(work, pool, None, recipe, None, "balanced", "auto", None, Limits(), each, needs), checked
+    lessons = lessons_of(work, ("auto",), (PROXY,), ())
+    return Plan(work, pool, None, recipe, None, "balanced", lessons, None, Limits(), each, needs), checked
 
 
 def rows(asked: argparse.Namespace, recipe: str) -> None:

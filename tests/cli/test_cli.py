@@ -32,7 +32,8 @@ OPTIONS = {
     "score": "--json --keep --method",
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --rule --subset --teacher",
-    "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds",
+    "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
+    "--teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",
     "report": "",
     "methods": "--json",

@@ -11,7 +11,7 @@ from secateur.cli import tables
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, write_json
 from secateur.study.cell import Result, _attack, _digest, content_hash, plan_run
-from secateur.study.compare import Row
+from secateur.study.row import Row
 from secateur.study.session import session
 from secateur.training.adversarial import Adversary
 from tests.conftest import SMALL

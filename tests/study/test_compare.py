@@ -7,6 +7,7 @@ import pytest
 
 import secateur as sc
 from secateur.errors import SecateurError
+from secateur.report import charts
 from secateur.store.files import read_json
 from secateur.study.budget import steps_for
 from secateur.training.recipes import RECIPES
@@ -162,9 +163,65 @@ def test_a_recipe_of_other_batches_for_pruned_runs_leaves_the_rivals_at_equal_co
 def test_a_misspelt_option_stops_before_anything_is_recorded(few_digits, tmp_path, options):
     with pytest.raises(SecateurError):
         sc.compare(few_digits[0], out=tmp_path / "out", **SMALL | options)
-    assert read_json(tmp_path / "out" / "run.json")["stages"] == {}
+    written = tmp_path / "out" / "run.json"
+    assert not written.exists() or read_json(written)["stages"] == {}
 
 
 def test_no_seeds_are_refused(few_digits, tmp_path):
     with pytest.raises(SecateurError, match="seeds: expected at least 1, got 0"):
         sc.compare(few_digits[0], seeds=0, out=tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def taught(few_digits, tmp_path_factory):
+    """Several weights and teachers, on rows held out of train."""
+    out = tmp_path_factory.mktemp("taught") / "out"
+    train, test = few_digits
+    how = {**SMALL, "distill": "a=0.5,1,t=2", "teachers": ["proxy", "resnet9:0.125"], "validate": True}
+    return out, sc.compare(train, test=test, methods=[], keep=[0.2, 0.5], out=out, **how)
+
+
+def test_every_weight_with_every_teacher_is_a_line(taught):
+    rows = [r for r in taught[1].rows if r.method == "random" and r.keep == 0.2]
+    names = ["random"] + [
+        f"random + teacher ({net}, a={a},t=2)" for net in ("proxy", "resnet9:0.125") for a in ("0.5", "1")
+    ]
+    assert [r.name for r in rows] == names
+    assert [r.results[0].distill for r in rows[1:]] == [{"a": a, "t": 2.0} for a in (0.5, 1.0)] * 2
+    assert len({r.results[0].folder for r in rows}) == 5  # each is a run of its own
+    assert {r.method for r in taught[1].rows} == {"full", "full, cut short", "proxy", "teacher resnet9:0.125", "random"}
+
+
+def test_a_teacher_is_trained_on_all_of_the_data_as_the_proxy_is(taught):
+    teacher, proxy = (next(r for r in taught[1].rows if r.method.startswith(m)) for m in ("teacher", "proxy"))
+    assert teacher.results[0].kept == proxy.results[0].kept
+    assert teacher.results[0].steps == proxy.results[0].steps
+    assert teacher.results[0].net == "resnet9:0.125"
+
+
+def test_choices_are_made_on_rows_held_out_of_train_and_the_test_split_is_left_alone(taught, few_digits):
+    assert taught[1].about["test"] == "held out from train"
+    (labels,) = few_digits[0][1:]
+    assert taught[1].rows[0].results[0].of == 512 - sum(round(0.2 * n) for n in np.bincount(labels))
+
+
+def test_the_report_draws_the_best_weight_and_the_teachers(taught):
+    page = (taught[0] / "report.html").read_text()
+    assert "How much of the teacher" in page
+    assert "Which teacher" in page
+    rows = read_json(taught[0] / "compare.json")["rows"]
+    drawn = charts.best_weight_against_keep(rows)["data"]["values"]
+    for keep in (0.2, 0.5):
+        each = [r for r in rows if r["keep"] == keep and r["method"] == "random"]
+        best = max(each, key=lambda r: r["accuracy"])
+        found = [v["a"] for v in drawn if v["method"] == "random" and v["keep"] == best["fraction"]]
+        assert found == [best["distill"]["a"] if best["distill"] else 0.0]
+
+
+def test_a_weight_that_cannot_be_stops_before_anything_is_recorded(few_digits, tmp_path):
+    for spec, message in (("a=0,1.5", "expected a in .0, 1., got 1.5"), ("a=0,b=1", "expected auto, off, or")):
+        with pytest.raises(SecateurError, match=f"distill: {message}"):
+            sc.compare(few_digits[0], test=few_digits[1], distill=spec, out=tmp_path / "out", **SMALL)
+    with pytest.raises(SecateurError, match="net: expected one of"):
+        sc.compare(few_digits[0], test=few_digits[1], teachers=["resnet10"], out=tmp_path / "out", **SMALL)
+    assert not (tmp_path / "out" / "recording.zarr").exists()

@@ -18,7 +18,15 @@ def compare(
     keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
     seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
     net: o.Net = None,
-    distill: o.Distill = "auto",
+    distill: Annotated[
+        str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4; several as a=0,0.5,1")
+    ] = "auto",
+    teachers: Annotated[
+        str, typer.Option(help="who teaches: proxy, the recorded net, or nets to train, separated by commas")
+    ] = "proxy",
+    validate: Annotated[
+        bool, typer.Option("--validate", help="test on a fifth of train held out, to make choices on")
+    ] = False,
     adversary: o.Adversary = "off",
     recipe: o.Recipe = "fast",
     record_recipe: o.RecordRecipe = "sgd",
@@ -39,7 +47,7 @@ def compare(
         data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
         min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features, adversary=adversary,
-        **job.options,
+        teachers=o.split_list(teachers), validate=validate, **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json({"about": result.about, "rows": [r.as_json() for r in result.rows]})
@@ -55,7 +63,7 @@ def _print_comparison(result: Any, out: Path) -> None:
         line = row.as_json()
         kept = "all" if row.keep is None or row.method.startswith("full") else str(row.keep)
         spread = "" if row.spread is None else f"{100 * row.spread:.2f}"
-        name = row.method + (" + teacher" if row.teacher else "")
+        name = row.name
         name += f" as at {row.keep}" if row.method == "full, cut short" else ""
         rows.append(
             [

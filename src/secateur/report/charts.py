@@ -61,7 +61,7 @@ def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "method": r["method"],
             "teacher": "with teacher" if r["teacher"] else "plain",
         }
-        for r in rows
+        for r in best_heard(rows)
         if r["keep"] is not None
     ]
     base = alt.Chart(alt.Data(values=values)).encode(
@@ -80,6 +80,60 @@ def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         rule = alt.Chart(alt.Data(values=[{"accuracy": full["accuracy"]}])).mark_rule(color=_INK, opacity=0.6)
         chart = chart + rule.encode(y="accuracy:Q")
     return _finished(chart, height=300)
+
+
+def best_heard(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the lines that differ in how the teacher is heard alone, the most accurate."""
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["method"], row["keep"], row["teacher"])
+        if key not in best or row["accuracy"] > best[key]["accuracy"]:
+            best[key] = row
+    return list(best.values())
+
+
+def best_weight_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The weight `a` of the teacher that is best for each method at each keep; a plain run counts as 0."""
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["method"], row["keep"])
+        if row["keep"] is not None and (key not in best or row["accuracy"] > best[key]["accuracy"]):
+            best[key] = row
+    values = [
+        {"keep": r["fraction"], "a": r["distill"]["a"] if r["distill"] else 0.0, "method": r["method"]}
+        for r in best.values()
+    ]
+    return _lines(values, "a", "method", "best weight a of the teacher", ".2f")
+
+
+def accuracy_by_teacher(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy at each keep with each teacher, of the best method and weight of each."""
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["teacher_net"], row["keep"], row["method"])
+        if row["teacher"] and (key not in best or row["accuracy"] > best[key]["accuracy"]):
+            best[key] = row
+    values = [
+        {"keep": r["fraction"], "accuracy": r["accuracy"], "line": f"{r['method']}, taught by {r['teacher_net']}"}
+        for r in best.values()
+    ]
+    return _lines(values, "accuracy", "line", "test accuracy", ".1%")
+
+
+def _lines(values: list[dict[str, Any]], y: str, colour: str, title: str, form: str) -> dict[str, Any]:
+    """Lines over the fraction kept."""
+    import altair as alt
+
+    chart = alt.Chart(alt.Data(values=values)).mark_line(point=True)
+    return _finished(
+        chart.encode(
+            x=alt.X("keep:Q", title="fraction kept", axis=alt.Axis(format="%")),
+            y=alt.Y(f"{y}:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False)),
+            color=alt.Color(f"{colour}:N", title=None),
+            tooltip=["keep:Q", f"{y}:Q", f"{colour}:N"],
+        ),
+        height=260,
+    )
 
 
 def class_shares(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
         budget = material.comparison["about"]["budget"]
         text = f"Budget: {budget}. The rule is full training; dashed lines learn from the recorded proxy."
         out.append(("Accuracy against keep", text, charts.accuracy_against_keep(material.comparison["rows"])))
+        out += _heard(material.comparison)
     subset = material.subset
     if subset is not None:
         table, kept = subset.table, np.asarray(subset.table["kept"])
@@ -124,6 +125,20 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
     if runs:
         text = "Of the last step, on the test split."
         out.append(("Accuracy by class", text, charts.class_accuracies(material.classes, runs)))
+    return out
+
+
+def _heard(comparison: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """How much of which teacher is best, where the comparison has several."""
+    taught = [r for r in comparison["rows"] if r["teacher"] and r.get("distill")]
+    one = [r for r in taught if (r["method"], r["keep"]) == (taught[0]["method"], taught[0]["keep"])]
+    out = []
+    if len({r["distill"]["a"] for r in one}) > 1:
+        text = f"The best of those compared, by accuracy on {comparison['about']['test']}; 0 is without a teacher."
+        out.append(("How much of the teacher", text, charts.best_weight_against_keep(comparison["rows"])))
+    if len({r["teacher_net"] for r in one}) > 1:
+        text = "With the best weight of each; proxy is the net that was recorded."
+        out.append(("Which teacher", text, charts.accuracy_by_teacher(comparison["rows"])))
     return out
 
 
@@ -148,7 +163,7 @@ def _per_class_runs(material: Material) -> dict[str, Sequence[float | None]]:
             r["method"] + (f" {r['keep']}" if r["keep"] else "") + (" + teacher" if r["teacher"] else ""): r[
                 "per_class"
             ]
-            for r in material.comparison["rows"]
+            for r in charts.best_heard(material.comparison["rows"])
         }
     return {} if material.student is None else {"student": material.student["per_class"]}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -22,65 +22,16 @@ from secateur.study.pool import Pool
 from secateur.study.prepare import Needs
 from secateur.study.proxy import proxy_in
 from secateur.study.record import RecordingPlan
+from secateur.study.row import Row
 from secateur.study.select import choose, slug
 from secateur.study.session import Session, session
+from secateur.study.teachers import PROXY, Lesson, lessons_of, teach
 from secateur.training.adversarial import Adversary
 from secateur.training.adversarial import parse as parse_adversary
-from secateur.training.distill import Distill
+from secateur.training.distill import Distill, parse_grid
 from secateur.training.recipes import Recipe
 
 HELD_OUT = 0.2
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a method, with or without teacher, at one keep; a result a seed."""
-
-    method: str
-    teacher: bool
-    keep: int | float | None  # as asked for; None: all of the data, in full
-    fraction: float | None  # the same as a part of the data
-    results: tuple[Result, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean test accuracy over the seeds."""
-        return fmean(r.accuracy for r in self.results)
-
-    @property
-    def robust(self) -> float | None:
-        """Mean test accuracy under attack over the seeds; None where no adversary trained."""
-        return _mean([r.robust for r in self.results])
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation over the seeds (n - 1); None for a single one."""
-        return stdev(r.accuracy for r in self.results) if len(self.results) > 1 else None
-
-    def as_json(self) -> dict[str, Any]:
-        """The row as it stands in compare.json."""
-        robust = {"robust_accuracy": self.robust, "robust_accuracies": [r.robust for r in self.results]}
-        return {
-            "method": self.method,
-            "teacher": self.teacher,
-            "keep": self.keep,
-            "fraction": self.fraction,
-            "accuracy": self.mean,
-            "spread": self.spread,
-            "worst_class": fmean(r.worst_class for r in self.results),
-            "per_class": [_mean(recalls) for recalls in zip(*(r.per_class for r in self.results), strict=True)],
-            "steps": self.results[0].steps,
-            "examples": self.results[0].examples,
-            "seconds": fmean(r.seconds for r in self.results),
-            "seeds": [r.seed for r in self.results],
-            "accuracies": [r.accuracy for r in self.results],
-        } | ({} if self.robust is None else robust)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Over the seeds; None for what was not measured, as the recall of a class that the test split does not have."""
-    known = [v for v in values if v is not None]
-    return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -106,6 +57,8 @@ def compare(
     record_epochs: int | None = None,
     epochs: int | None = None,
     distill: str | Distill | None = "auto",
+    teachers: Sequence[str] = ("proxy",),
+    validate: bool = False,
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
     min_per_class: int = 0,
@@ -124,26 +77,31 @@ def compare(
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
     Every method, `random` and full training cut short is trained plain and, unless distill is `off`, with the recorded
-    proxy as teacher, heard as much at the same keep.
-    adversary: perturbs what every run trains on, as `l2:eps=0.5,steps=3`; each row then has a robust accuracy too, but
-    that of the proxy; see `secateur.prune`. min_per_class, must_keep, exclude: hold in every
-    subset, random ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded,
-    stratified 20 % of train is held out.
+    proxy as teacher, heard as much at the same keep. distill may name several weights and temperatures
+    (`a=0,0.5,0.75,1`), teachers several nets, trained on all of the data as the proxy is (`resnet9:0.5`): each is a
+    line. validate: leave the test split alone and test on a fifth of train, held out; choices such as these belong
+    there. adversary: perturbs what every run trains on, as `l2:eps=0.5,steps=3`; each row then has a robust accuracy
+    too, but that of the proxy; see `secateur.prune`. min_per_class, must_keep, exclude: hold in every subset, random
+    ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded, stratified 20 % of
+    train is held out.
     """
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
         raise SecateurError(f"seeds: expected at least 1, got {seeds}")
+    grid = parse_grid(distill)
     with session(
-        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, reading=reading
-    ) as work:
+        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, validate=validate,
+        reading=reading,
+    ) as work:  # fmt: skip
         work.source.require_labels("comparing methods by training on what they keep")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
         for count in counts:  # what is impossible stops here, before the long part
             plan_run(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
-                teacher=None if distill in (None, "off") else "", distill=distill, adversary=adversary,
-                margins=np.zeros(len(work.source.train)),
+                adversary=adversary, margins=np.zeros(len(work.source.train)),
             )  # fmt: skip
+        for teacher in set(teachers) - {PROXY}:
+            work.build_net(teacher, seed=seed, whiten=False)
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
         record_plan = RecordingPlan.make(
             work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, adversary=adversary
@@ -151,9 +109,11 @@ def compare(
         needs = Needs.of(work, record_plan, chosen, counts, features)
         pool, checked = needs.meet(work, record_plan, taught=True)
         each = tuple(range(seed, seed + seeds))
-        plan = Plan(work, pool, net, recipe, epochs, budget, distill, adversary, limits, each, needs)
+        taught = tuple(teach(work, record_plan, teachers)) if grid else ()
+        lessons = lessons_of(work, grid, teachers, taught)
+        plan = Plan(work, pool, net, recipe, epochs, budget, lessons, adversary, limits, each, needs)
         proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
-        rows = (*plan.rivals(keep), proxy, *plan.pruned(chosen, keep, checked))
+        rows = (*plan.rivals(keep), proxy, *taught, *plan.pruned(chosen, keep, checked))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
         write_bills(work.out, list(table.bills))
@@ -173,7 +133,7 @@ class Plan:
     recipe: str | Recipe
     epochs: int | None
     budget: str
-    distill: str | Distill | None
+    lessons: tuple[Lesson, ...]
     adversary: str | Adversary | None
     limits: Limits
     seeds: tuple[int, ...]
@@ -185,15 +145,14 @@ class Plan:
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
         for k in keep:
             count = resolve_keep(k, usable)
-            for teacher in self._heard:
-                name = "full, cut short" + (" + teacher" if teacher else "")
-                cut = tuple(self._cell(name, s, like=count, teacher=teacher) for s in self.seeds)
-                yield Row("full, cut short", teacher, k, count / usable, cut)
+            for lesson in (None, *self.lessons):
+                cut = tuple(self._cell("full, cut short", s, lesson, like=count) for s in self.seeds)
+                yield self._row("full, cut short", lesson, k, count / usable, cut)
 
-    @property
-    def _heard(self) -> tuple[bool, ...]:
-        """Plain runs, and those with a teacher unless it is off."""
-        return (False,) if self.distill in (None, "off") else (False, True)
+    def _row(self, method: str, lesson: "Lesson | None", keep: Any, fraction: float, cells: tuple[Result, ...]) -> Row:
+        if lesson is None:
+            return Row(method, False, keep, fraction, cells)
+        return Row(method, True, keep, fraction, cells, lesson.told, lesson.net)
 
     def pruned(
         self,
@@ -203,32 +162,32 @@ class Plan:
         *,
         teachers: Sequence[bool] | None = None,
     ) -> Iterator[Row]:
-        """Every method at every keep, plain and with the proxy as teacher (or as `teachers` says)."""
+        """Every method at every keep, plain and with each lesson (or as `teachers` says)."""
+        lessons = [lesson for lesson in (None, *self.lessons) if teachers is None or (lesson is not None) in teachers]
         usable = len(self.work.source.train.usable)
         for method in methods:
             for k in keep:
                 subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
-                for teacher in self._heard if teachers is None else teachers:
-                    name = f"{slug(method)}, keep {k}" + (" + teacher" if teacher else "")
+                for lesson in lessons:
                     cells = [
-                        self._cell(name, s, subset=subset, teacher=teacher)
+                        self._cell(f"{slug(method)}, keep {k}", s, lesson, subset=subset)
                         for s, subset in zip(self.seeds, subsets, strict=True)
                     ]
-                    yield Row(slug(method), teacher, k, resolve_keep(k, usable) / usable, tuple(cells))
+                    yield self._row(slug(method), lesson, k, resolve_keep(k, usable) / usable, tuple(cells))
 
-    def _cell(self, name: str, seed: int, *, teacher: bool = False, **what: Any) -> Result:
+    def _cell(self, name: str, seed: int, lesson: Lesson | None = None, **what: Any) -> Result:
         run = plan_run(
             self.work,
-            name,
+            name if lesson is None else f"{name} + teacher" + (f" ({lesson.told})" if lesson.told else ""),
             net=self.net,
             recipe=self.recipe,
             epochs=self.epochs,
             budget=self.budget,
             seed=seed,
-            teacher=self.work.out / "model.safetensors" if teacher else None,
-            distill=self.distill,
+            teacher=None if lesson is None else lesson.model,
+            distill=None if lesson is None else lesson.distill,
             adversary=self.adversary,
             margins=self.needs.margins(self.pool),
             **what,
@@ -243,7 +202,7 @@ class Plan:
             "record": run["stages"]["record"]["asked"],
             "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.name,
             "budget": self.budget,
-            "distill": asdict(self.distill) if isinstance(self.distill, Distill) else self.distill,
+            "distill": [asdict(x.distill) if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
             "device": str(self.work.device),
             "test": "held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
         } | ({} if adversary is None else {"adversary": asdict(adversary)})
@@ -252,12 +211,12 @@ class Plan:
         """What each pruned row cost, all of it measured."""
         full = rows[0]
         for row in rows:
-            if row.method in ("full", "full, cut short", "proxy"):
+            if row.method.startswith(("full", "proxy", "teacher")):
                 continue
             method = next(m for m in self.needs.methods if slug(m) == row.method)
             seconds, examples = self.needs.spent(self.work.out, method, taught=row.teacher)
             yield Bill(
-                name=f"{row.method}, keep {row.keep}" + (" + teacher" if row.teacher else ""),
+                name=f"{row.method}, keep {row.keep}" + row.name.removeprefix(row.method),
                 once_seconds=seconds,
                 once_examples=examples,
                 train_seconds=fmean(r.seconds for r in row.results),

@@ -102,11 +102,12 @@ def session(
     force: bool = False,
     quiet: bool = False,
     held_out: float = 0.0,
+    validate: bool = False,
     reading: Mapping[str, Any] | None = None,
 ) -> Iterator[Session]:
     """Open the data, claim OUT and lock it for the time of the job.
 
-    held_out: the part of the train split to hold out where there is no test split.
+    held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`).
     """
     progress = Progress(quiet=quiet)
     chosen = pick_device(device)
@@ -117,7 +118,7 @@ def session(
     with progress.stage("reading") as advance:
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
     if held_out:
-        source = with_test(source, held_out)
+        source = with_test(source, held_out, always=validate)
     told = {k: v for k, v in options.items() if v is not None and isinstance(v, (str, int))}
     about = {
         "name": source.name,
@@ -134,11 +135,11 @@ def session(
         yield Session(folder, source, chosen, progress)
 
 
-def with_test(source: Source, fraction: float) -> Source:
-    """The source itself if it has a test split; else one that holds out a part of its train split."""
+def with_test(source: Source, fraction: float, *, always: bool = False) -> Source:
+    """The source itself if it has a test split; else, or `always`, one that holds out a part of its train split."""
     from secateur.data.parts import hold_out
 
-    return source if source.test is not None else hold_out(source, fraction, rng(0, "held out"))
+    return hold_out(source, fraction, rng(0, "held out")) if always or source.test is None else source
 
 
 def reopen(out: Out) -> Source:
@@ -153,7 +154,7 @@ def reopen(out: Out) -> Source:
         raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
     source = open_data(about["name"], **about["reading"])
     if "-held-out-" in about["fingerprint"]:
-        source = with_test(source, 0.2)
+        source = with_test(source, 0.2, always=True)
     if source.fingerprint != about["fingerprint"]:
         raise WrongData(
             f"data: {about['name']} has changed since {out.path} was made (fingerprint {source.fingerprint})"

@@ -1,5 +1,6 @@
 """Learning from a teacher: the loss, its weight, and where teachers come from."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,28 @@ def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
         except ValueError:
             raise SecateurError(f"distill: expected auto, off, or a=0.95,t=4, got {spec!r}") from None
     return Distill(**values)
+
+
+def parse_grid(spec: "str | Distill | None") -> "tuple[str | Distill, ...]":
+    """Every way of listening that a spec with several values names, each as `parse` takes it; none for `off`.
+
+    >>> parse_grid("a=0,0.5,t=1,4"), parse_grid("auto"), parse_grid("off")
+    (('a=0,t=1', 'a=0,t=4', 'a=0.5,t=1', 'a=0.5,t=4'), ('auto',), ())
+    """
+    if spec is None or spec == "off":
+        return ()
+    if isinstance(spec, Distill) or "=" not in spec:
+        parse(spec, 0.5)
+        return (spec,)
+    values: dict[str, list[str]] = {}
+    for part in spec.split(","):
+        name, given, value = part.rpartition("=")
+        values.setdefault(name if given else next(reversed(values)), []).append(value)
+    each = [[f"{name}={value}" for value in found] for name, found in values.items()]
+    grid = tuple(",".join(combination) for combination in itertools.product(*each))
+    for one in grid:
+        parse(one, 0.5)
+    return grid
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
