@@ -86,7 +86,7 @@ def test_without_a_test_split_a_fifth_is_held_out(few_digits, tmp_path):
     table = sc.compare(few_digits[0], methods=[], keep=[0.5], distill="off", out=tmp_path / "out", **SMALL)
     full = table.rows[0].results[0]
     assert abs(full.of - 0.8 * 512) <= 5
-    assert table.about["test"] == "held out from train"
+    assert table.about["test"] == "rows held out from train"
     labels = np.asarray(sc.Recording.open(tmp_path / "out")["labels"])
     assert (labels < 0).sum() == 512 - full.of  # held-out rows were never seen
     assert {r.method for r in table.rows} == {"full", "full, cut short", "proxy", "random"}
@@ -200,7 +200,7 @@ def test_a_teacher_is_trained_on_all_of_the_data_as_the_proxy_is(taught):
 
 
 def test_choices_are_made_on_rows_held_out_of_train_and_the_test_split_is_left_alone(taught, few_digits):
-    assert taught[1].about["test"] == "held out from train"
+    assert taught[1].about["test"] == "rows held out from train"
     (labels,) = few_digits[0][1:]
     assert taught[1].rows[0].results[0].of == 512 - sum(round(0.2 * n) for n in np.bincount(labels))
 

@@ -129,7 +129,7 @@ def _lines(values: list[dict[str, Any]], y: str, colour: str, title: str, form: 
         chart.encode(
             x=alt.X("keep:Q", title="fraction kept", axis=alt.Axis(format="%")),
             y=alt.Y(f"{y}:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False)),
-            color=alt.Color(f"{colour}:N", title=None),
+            color=alt.Color(f"{colour}:N", title=None, legend=alt.Legend(labelLimit=300)),
             tooltip=["keep:Q", f"{y}:Q", f"{colour}:N"],
         ),
         height=260,

@@ -204,7 +204,7 @@ class Plan:
             "budget": self.budget,
             "distill": [asdict(x.distill) if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
             "device": str(self.work.device),
-            "test": "held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
+            "test": "rows held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
         } | ({} if adversary is None else {"adversary": asdict(adversary)})
 
     def bills(self, rows: Sequence[Row]) -> Iterator[Bill]:
