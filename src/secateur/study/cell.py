@@ -180,7 +180,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
         seed=run.seed,
         net=run.net,
         recipe=run.recipe.name,
-        distill=None if run.distill is None else dataclasses.asdict(run.distill),
+        distill=None if run.distill is None else run.distill.as_dict(),
         folder=folder.name,
         adversary=None if run.adversary is None else dataclasses.asdict(run.adversary),
         robust=_robust(work, run, net),
@@ -240,12 +240,12 @@ def _digest(work: Session, run: Run) -> str:
         "steps": run.steps,
         "seed": run.seed,
         "ids": None if run.subset is None else content_hash(run.subset.ids.tobytes() + run.subset.weights.tobytes()),
-        "distill": None if run.distill is None else dataclasses.asdict(run.distill),
+        "distill": None if run.distill is None else run.distill.as_dict(),
         "teacher": None if run.distill is None else _teacher_hash(run.teacher),
     }
-    if run.rule is not None:
+    if run.rule is not None:  # no key without one: older cells keep their names
         about["rule"] = {"spec": repr(run.rule), "epochs": run.epochs}
-    if (attack := _attack(work, run)) is not None:  # no key without one: older cells keep their names
+    if (attack := _attack(work, run)) is not None:
         budgets = content_hash(attack.budgets.cpu().numpy().tobytes())
         about["adversary"] = dataclasses.asdict(attack.adversary) | {"budgets": budgets}
     return content_hash(json.dumps(about, sort_keys=True).encode())

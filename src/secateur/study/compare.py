@@ -202,7 +202,7 @@ class Plan:
             "record": run["stages"]["record"]["asked"],
             "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.name,
             "budget": self.budget,
-            "distill": [asdict(x.distill) if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
+            "distill": [x.distill.as_dict() if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
             "device": str(self.work.device),
             "test": "rows held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
         } | ({} if adversary is None else {"adversary": asdict(adversary)})

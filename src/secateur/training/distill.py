@@ -1,6 +1,7 @@
 """Learning from a teacher: the loss, its weight, and where teachers come from."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,36 @@ from secateur.training.nets import load_net
 
 @dataclass(frozen=True)
 class Distill:
-    """How much a student listens: loss = (1 - a) * cross-entropy + a * t^2 * KL(teacher || student), temperature t."""
+    """How much a student listens: loss = (1 - a) * cross-entropy + a * t^2 * KL(teacher || student), temperature t.
+
+    mixup, cutmix: above 0, each batch is mixed two by two by a share from Beta(mixup, mixup), or a box is cut in; the
+    teacher is asked about the mixture, and the labels are mixed alike. With both, a coin decides. So a few examples
+    become many: patient teaching, after Beyer et al. (arXiv:2106.05237), whose teacher is asked about mixtures too.
+    """
 
     a: float
     t: float = 4.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.a <= 1:
             raise SecateurError(f"distill: expected a in [0, 1], got {self.a}")
         if not self.t > 0:
             raise SecateurError(f"distill: expected t above 0, got {self.t}")
+        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if not 0 <= value < math.inf:
+                raise SecateurError(f"distill: expected {name} of 0 or more, got {value}")
+
+    @property
+    def mixes(self) -> bool:
+        """Are images mixed?"""
+        return bool(self.mixup or self.cutmix)
+
+    def as_dict(self) -> dict[str, float]:
+        """a and t, and of the mixing what is used."""
+        mixing = {"mixup": self.mixup, "cutmix": self.cutmix}
+        return {"a": self.a, "t": self.t} | {name: value for name, value in mixing.items() if value}
 
 
 def weight_for(keep: float) -> float:
@@ -40,10 +61,10 @@ def weight_for(keep: float) -> float:
 
 
 def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
-    """`auto` (a by keep), `off`, or `a=0.95,t=4` with either part left out.
+    """`auto` (a by keep), `off`, or `a=0.95,t=4,mixup=1` with any part left out.
 
     >>> parse("a=0.9", keep=0.3), parse("off", keep=0.3)
-    (Distill(a=0.9, t=4.0), None)
+    (Distill(a=0.9, t=4.0, mixup=0.0, cutmix=0.0), None)
     """
     if spec is None or spec == "off":
         return None
@@ -53,11 +74,13 @@ def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
     for part in [] if spec == "auto" else spec.split(","):
         name, _, text = part.partition("=")
         try:
-            if name not in ("a", "t"):
+            if name not in ("a", "t", "mixup", "cutmix"):
                 raise ValueError
             values[name] = float(text)
         except ValueError:
-            raise SecateurError(f"distill: expected auto, off, or a=0.95,t=4, got {spec!r}") from None
+            raise SecateurError(
+                f"distill: expected auto, off, or a=0.95,t=4 (and mixup, cutmix), got {spec!r}"
+            ) from None
     return Distill(**values)
 
 

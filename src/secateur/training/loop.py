@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,12 @@ from secateur.training import checkpoint
 from secateur.training.adversarial import Attack
 from secateur.training.distill import Distill, divergence
 from secateur.training.machine import autocast, keep_freed_memory
+from secateur.training.mixing import Mixture, mixed
 from secateur.training.nets import Normalised
 from secateur.training.optimizers import build, set_rates
 from secateur.training.recipes import Recipe
 from secateur.training.sampling import Length, Sampler, even_batches, look, tell
-from secateur.training.seeding import generator
+from secateur.training.seeding import generator, rng
 
 
 @runtime_checkable
@@ -75,6 +76,7 @@ def train(
 
     epochs, in place of steps: for so many epochs of the sampler, however long it makes each; the schedule then goes by
     epochs and their parts, so that it ends with the run. What the sampler wants looked at is looked at before an epoch.
+    distill: what the student hears of the teacher; where it mixes images, the labels' part of the loss mixes too.
     adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
     et al. (arXiv:1905.09747). save_to: a checkpoint written at the end of every epoch, from which the run goes on if it
     is there; delete it when the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in
@@ -90,15 +92,19 @@ def train(
         batches = even_batches(plan, recipe.batch)
         batches = batches[: length.left(len(batches), at.step)]
         views, noise = generator(seed, "views", at.epoch), generator(seed, "adversary", at.epoch)
+        draw = rng(seed, "mix", at.epoch)
         losses = torch.zeros(len(batches), device=data.device)
         net.train()
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
             ids, rows = ids.to(data.device), recipe.views(rows, views)
-            labels = data.labels[ids]
+            labels, mixture = data.labels[ids], None
+            if distill is not None and distill.mixes:
+                mixture = mixed(rows, mixup=distill.mixup, cutmix=distill.cutmix, draw=draw)
+                rows = mixture.rows
             seen = rows if adversary is None else adversary(net, rows, labels, ids, noise)
             with autocast(data.device):
                 logits = net(seen).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing, reduction="none")
+            loss = _cross_entropy(logits, labels, recipe, mixture)
             if distill is not None and teacher is not None:
                 loss = (1 - distill.a) * loss + distill.a * divergence(logits, _heard(teacher, rows), distill.t)
             mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
@@ -137,6 +143,15 @@ def _start(
     if state:
         sampler.load_state_dict(state)
     return optimizers, Position(**about)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, recipe: Recipe, mixture: Mixture | None) -> Tensor:
+    """The loss of each example (batch,); of a mixture with the labels of both its parts."""
+    how: Any = {"label_smoothing": recipe.smoothing, "reduction": "none"}
+    own = F.cross_entropy(logits, labels, **how)
+    if mixture is None:
+        return own
+    return torch.lerp(F.cross_entropy(logits, labels[mixture.partner], **how), own, mixture.share)
 
 
 @torch.no_grad()
