@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from secateur.errors import SecateurError
-from secateur.training import loop
+from secateur.training import loop, objective
 from secateur.training.distill import Distill, divergence, parse, parse_grid
 from secateur.training.mixing import mixed
 from tests.training.test_loop import assert_same, run
@@ -58,8 +58,8 @@ def test_vectors_have_no_boxes():
 def test_the_teacher_hears_the_mixture_and_the_labels_are_mixed_alike(monkeypatch):
     """One step by hand, on what the loop showed the net and the teacher."""
     seen, mixtures, losses = [], [], []
-    original = loop.mixed
-    monkeypatch.setattr(loop, "mixed", lambda *a, **k: mixtures.append(original(*a, **k)) or mixtures[-1])
+    original = objective.mixed
+    monkeypatch.setattr(objective, "mixed", lambda *a, **k: mixtures.append(original(*a, **k)) or mixtures[-1])
 
     class Spy(torch.nn.Module):
         def __init__(self, say):

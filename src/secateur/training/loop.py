@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -15,14 +14,13 @@ from secateur.data.tensors import Tensors
 from secateur.errors import NonFiniteError
 from secateur.training import checkpoint
 from secateur.training.adversarial import Attack
-from secateur.training.distill import Distill, divergence
-from secateur.training.machine import autocast, keep_freed_memory
-from secateur.training.mixing import Mixture, mixed
+from secateur.training.distill import Distill
+from secateur.training.machine import keep_freed_memory
 from secateur.training.nets import Normalised
+from secateur.training.objective import Objective
 from secateur.training.optimizers import build, set_rates
 from secateur.training.recipes import Recipe
 from secateur.training.sampling import Length, Sampler, even_batches, look, tell
-from secateur.training.seeding import generator, rng
 
 
 @runtime_checkable
@@ -83,33 +81,22 @@ def train(
     which the loss left the finite numbers; what was recorded and saved before stays.
     """
     length = Length(steps, epochs, horizon)
+    objective = Objective(net, data, recipe, seed=seed, teacher=teacher, distill=distill, adversary=adversary)
     optimizers, at = _start(net, data, recipe, save_to, sampler)
     while not length.over(at.epoch, at.step):
         started = time.perf_counter()
         watch.begin(at.epoch)
         look(net, data, sampler, recipe)
         plan = sampler.plan(at.epoch)
-        batches = even_batches(plan, recipe.batch)
-        batches = batches[: length.left(len(batches), at.step)]
-        views, noise = generator(seed, "views", at.epoch), generator(seed, "adversary", at.epoch)
-        draw = rng(seed, "mix", at.epoch)
+        batches = even_batches(plan, recipe.batch)[: length.left(at.step)]
+        objective.begin(at.epoch)
         losses = torch.zeros(len(batches), device=data.device)
         net.train()
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
-            ids, rows = ids.to(data.device), recipe.views(rows, views)
-            labels, mixture = data.labels[ids], None
-            if distill is not None and distill.mixes:
-                mixture = mixed(rows, mixup=distill.mixup, cutmix=distill.cutmix, draw=draw)
-                rows = mixture.rows
-            seen = rows if adversary is None else adversary(net, rows, labels, ids, noise)
-            with autocast(data.device):
-                logits = net(seen).float()
-            loss = _cross_entropy(logits, labels, recipe, mixture)
-            if distill is not None and teacher is not None:
-                loss = (1 - distill.a) * loss + distill.a * divergence(logits, _heard(teacher, rows), distill.t)
+            ids = ids.to(data.device)
+            logits, labels, loss = objective(ids, rows)
             mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
-            progress = length.progress(at.epoch, at.step, k / len(batches))
-            set_rates(optimizers, recipe, progress, plan.rate)
+            set_rates(optimizers, recipe, length.progress(at.epoch, at.step, k / len(batches)), plan.rate)
             mean.backward()  # type: ignore[no-untyped-call]
             _move(optimizers)
             losses[k] = mean.detach()
@@ -143,22 +130,6 @@ def _start(
     if state:
         sampler.load_state_dict(state)
     return optimizers, Position(**about)
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, recipe: Recipe, mixture: Mixture | None) -> Tensor:
-    """The loss of each example (batch,); of a mixture with the labels of both its parts."""
-    how: Any = {"label_smoothing": recipe.smoothing, "reduction": "none"}
-    own = F.cross_entropy(logits, labels, **how)
-    if mixture is None:
-        return own
-    return torch.lerp(F.cross_entropy(logits, labels[mixture.partner], **how), own, mixture.share)
-
-
-@torch.no_grad()
-def _heard(teacher: nn.Module, rows: Tensor) -> Tensor:
-    """What the teacher says of the very view the student sees, or would see without an adversary."""
-    with autocast(rows.device):
-        return teacher(rows).float()
 
 
 def _move(optimizers: list[Optimizer]) -> None:

@@ -116,9 +116,9 @@ class Length(NamedTuple):
         """Is there nothing left to do?"""
         return epoch >= self.epochs if self.epochs is not None else step >= (self.steps or 0)
 
-    def left(self, batches: int, step: int) -> int:
-        """How many batches of the next epoch there is time for."""
-        return batches if self.steps is None else min(batches, self.steps - step)
+    def left(self, step: int) -> int | None:
+        """How many batches there is time for, None for any number."""
+        return None if self.steps is None else self.steps - step
 
     def progress(self, epoch: int, step: int, of_epoch: float) -> float:
         """The part of the schedule that is done, in [0, 1); of_epoch: the part of this epoch."""
