@@ -173,4 +173,9 @@ def train(
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
     if result.rule is not None:
         work += f", {result.examples} visits by {result.rule}"
-    show.pairs([["accuracy", accuracy], ["trained", work], ["in", str(job.out / "cells" / result.folder)]])
+    sure = [] if result.ece is None else [["calibration", _calibration(result.ece, result.selective)]]
+    show.pairs([["accuracy", accuracy], *sure, ["trained", work], ["in", str(job.out / "cells" / result.folder)]])
+
+
+def _calibration(ece: float, selective: float | None) -> str:
+    return f"off by {ece:.2%} (ECE); {selective:.2%} of the 80 % it is surest of"

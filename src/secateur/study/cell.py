@@ -54,7 +54,8 @@ class Result:
 
     per_class: recall of each class, None for a class that the test split does not have. robust: accuracy under the
     adversary that it was trained with, None where it was trained without. rule: of dynamic pruning, with its knobs.
-    examples: how many were trained on, each as often as it was; seconds: of everything the run did.
+    examples: how many were trained on, each as often as it was; seconds: of everything the run did. ece: expected
+    calibration error, over 15 bins; selective: accuracy on the 80 % that the net is surest of; None in older results.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Result:
     adversary: dict[str, Any] | None = None
     robust: float | None = None
     rule: str | None = None
+    ece: float | None = None
+    selective: float | None = None
 
     @property
     def keep(self) -> float:
@@ -84,7 +87,8 @@ class Result:
     def tested(cls, tested: Accuracy, **about: Any) -> "Result":
         """A result from how the test went; about: the other fields."""
         recalls = tuple(None if np.isnan(r) else float(r) for r in tested.per_class)
-        return cls(accuracy=tested.overall, worst_class=tested.worst, per_class=recalls, **about)
+        sure: dict[str, Any] = {"ece": tested.ece, "selective": tested.selective()}
+        return cls(accuracy=tested.overall, worst_class=tested.worst, per_class=recalls, **sure, **about)
 
     @classmethod
     def read(cls, path: Path, **changed: Any) -> "Result":

@@ -56,6 +56,8 @@ class Row:
             "spread": self.spread,
             "worst_class": fmean(r.worst_class for r in self.results),
             "per_class": [_mean(recalls) for recalls in zip(*(r.per_class for r in self.results), strict=True)],
+            "ece": _mean([r.ece for r in self.results]),
+            "selective": _mean([r.selective for r in self.results]),
             "steps": self.results[0].steps,
             "examples": self.results[0].examples,
             "seconds": fmean(r.seconds for r in self.results),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.data.tensors import Tensors
+from secateur.errors import SecateurError
 from secateur.training.adversarial import Adversary, perturbed
 from secateur.training.machine import autocast
 from secateur.training.seeding import generator
@@ -16,10 +17,15 @@ from secateur.training.seeding import generator
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Right answers and examples of each class, both (classes,)."""
+    """Right answers and examples of each class, both (classes,).
+
+    confidence, hit: highest probability of each example, and was it answered right, where that was asked for.
+    """
 
     right: np.ndarray
     total: np.ndarray
+    confidence: np.ndarray | None = None
+    hit: np.ndarray | None = None
 
     @property
     def overall(self) -> float:
@@ -40,11 +46,54 @@ class Accuracy:
         """The lowest recall of any class."""
         return float(np.nanmin(self.per_class))
 
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: how far confidence is from accuracy, over 15 bins of equal width (Guo et al.).
+
+        >>> Accuracy(np.array([1]), np.array([2]), np.array([0.9, 0.6]), np.array([True, False])).ece
+        0.35
+        """
+        confidence, hit = self._answers()
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        gaps = np.bincount(bins, confidence - hit, minlength=BINS)
+        return float(np.abs(gaps).sum() / len(hit))
+
+    def selective(self, coverage: float = 0.8) -> float:
+        """Accuracy on the part of the examples that the net is surest of.
+
+        >>> Accuracy(np.array([1]), np.array([2]), np.array([0.9, 0.6]), np.array([True, False])).selective(0.5)
+        1.0
+        """
+        confidence, hit = self._answers()
+        surest = np.argsort(-confidence, kind="stable")[: max(1, round(coverage * len(hit)))]
+        return float(hit[surest].mean())
+
+    def _answers(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.confidence is None or self.hit is None:
+            raise SecateurError("confidence: not measured here; see secateur.training.evaluate.accuracy")
+        return self.confidence, self.hit
+
+
+BINS = 15
+
 
 @torch.inference_mode()
 def accuracy(net: nn.Module, data: Tensors, ids: np.ndarray | None = None, *, batch: int = 1000) -> Accuracy:
-    """Accuracy of `net` in eval mode on rows `ids` of a split; by default on all that are usable."""
-    return _counted(net, data, ids, batch, lambda rows, labels: _answers(net, rows) == labels)
+    """Accuracy of `net` in eval mode on rows `ids` of a split, with its confidence; by default on all usable ones."""
+    confidence: list[Tensor] = []
+    hits: list[Tensor] = []
+
+    def right(rows: Tensor, labels: Tensor) -> Tensor:
+        with autocast(rows.device):
+            sure, answers = net(rows).float().softmax(dim=1).max(dim=1)
+        confidence.append(sure)
+        hits.append(answers == labels)
+        return hits[-1]
+
+    counted = _counted(net, data, ids, batch, right)
+    return dataclasses.replace(
+        counted, confidence=torch.cat(confidence).double().cpu().numpy(), hit=torch.cat(hits).cpu().numpy()
+    )
 
 
 def robust_accuracy(
