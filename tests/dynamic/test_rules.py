@@ -204,6 +204,11 @@ class TestSwap:
         assert len(inside[0] - inside[2]) == 1
 
 
+def test_a_part_of_1_is_everything_and_not_one_example():
+    for rule in (dynamic.rule("esps:keep=1"), dynamic.rule("swap:keep=1,exchange=1")):
+        assert len(plan(rule, Heard.of(9, score=np.arange(9.0))).ids) == 9
+
+
 class TestNames:
     def test_a_name_with_knobs_is_the_rule_and_back(self):
         for spec in ("infobatch", "infobatch:drop=0.3,draw=exact", "random:keep=20", "kakurenbo:hide=0.4,rate=none"):

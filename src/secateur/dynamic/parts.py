@@ -64,7 +64,7 @@ class Esps(Rule):
         assert heard.score is not None
         size = min(1.0, self.keep + 0.1 * (1.8 - self.keep))
         pool = np.argsort(-heard.score, kind="stable")[: resolve_keep(size, len(heard))]
-        return Plan(rng.permutation(pool)[: resolve_keep(self.keep, len(heard))])
+        return Plan(rng.permutation(pool)[: resolve_keep(float(self.keep), len(heard))])
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Swap(Rule):
     def learn(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Memory:
         if "inside" not in heard.memory:
             inside = np.zeros(len(heard), dtype=bool)
-            inside[rng.permutation(len(heard))[: resolve_keep(self.keep, len(heard))]] = True
+            inside[rng.permutation(len(heard))[: resolve_keep(float(self.keep), len(heard))]] = True
             return _counted_from_now(inside)
         old, now = heard.memory, heard.correct & heard.visited
         noted = {
@@ -112,7 +112,7 @@ class Swap(Rule):
 
     def _exchanged(self, inside: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         stay, out = np.flatnonzero(inside), np.flatnonzero(~inside)
-        number = min(resolve_keep(self.exchange, len(inside)) if self.exchange else 0, len(out), len(stay))
+        number = min(resolve_keep(float(self.exchange), len(inside)) if self.exchange else 0, len(out), len(stay))
         leave = stay[highest(-count[stay], number, rng)]
         changed = inside.copy()
         changed[leave] = False

@@ -100,7 +100,9 @@ class Sampler(TorchSampler[int]):
         return plan
 
     def _ahead(self, epoch: int) -> Plan:
-        """The plan of an epoch, which may not have begun."""
+        """The plan of an epoch, which may not have begun; made again if something was looked at since."""
+        if self._plan is not None and not self._begun and bool(merged(self._fresh).any()):
+            self._heard, self._plan = self._stood, None
         if self._plan is None or epoch != self._epoch:
             self._stood = self._take()
             self._plan, self._epoch, self._begun = self._planned(epoch), epoch, False
@@ -159,8 +161,6 @@ class Sampler(TorchSampler[int]):
                 )
         if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.examples:
             raise SecateurError(f"ids: expected 0 to {self.examples - 1}, got {int(ids.min())} to {int(ids.max())}")
-        if self._plan is not None and not self._begun:  # a look: what was planned ahead is planned again
-            self._heard, self._plan = self._stood, None
         if self._rows.device != loss.device:
             self._rows, self._fresh = self._rows.to(loss.device), self._fresh.to(loss.device)
         at = ids.to(loss.device)
