@@ -33,7 +33,7 @@ OPTIONS = {
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --rule --subset --teacher",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
-    "--teachers --validate",
+    "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",
     "report": "",
     "methods": "--json",

@@ -55,6 +55,20 @@ def test_a_teacher_is_heard_by_a_rule_too(few_digits, pruned, tmp_path):
     assert result.distill == {"a": 0.5, "t": 4.0}
 
 
+def test_a_comparison_sets_a_rule_beside_everything_cut_short_to_its_steps(few_digits, tmp_path):
+    rows, test = few_digits
+    how = {**HOW, "record_epochs": 2, "distill": "off", "keep": [0.5]}
+    table = sc.compare(rows, test=test, methods=[], rules=["random:keep=0.3", "infobatch"], out=tmp_path, **how)
+    by = {row.name: row.results[0] for row in table.rows}
+    for rule in ("random:keep=0.3", "infobatch"):
+        ruled, cut = by[f"rule {rule}"], by[f"full, cut short as rule {rule}"]
+        assert ruled.rule == rule
+        assert ruled.steps == cut.steps < by["full"].steps
+        assert cut.rule is None
+    assert {bill.name for bill in table.bills} == {"random, keep 0.5"}
+    assert "rule infobatch" in (tmp_path / "report.html").read_text()
+
+
 class TestBadInput:
     def test_a_rule_nobody_knows_leaves_nothing_behind(self, few_digits, tmp_path):
         with pytest.raises(SecateurError, match="rule: expected one of .*did you mean infobatch"):

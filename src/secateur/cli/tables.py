@@ -15,6 +15,9 @@ def compare(
     data: o.Data = "digits",
     *,
     methods: Annotated[str, typer.Option(help="methods, separated by commas; random is always among them")] = "dual",
+    rules: Annotated[
+        str, typer.Option(help="rules of pruning while training, separated by ;, as infobatch;random:keep=0.5,every=2")
+    ] = "",
     keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
     seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
     net: o.Net = None,
@@ -47,7 +50,7 @@ def compare(
         data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
         min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features, adversary=adversary,
-        teachers=o.split_list(teachers), validate=validate, **job.options,
+        teachers=o.split_list(teachers), validate=validate, rules=[r for r in rules.split(";") if r], **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json({"about": result.about, "rows": [r.as_json() for r in result.rows]})

@@ -1,13 +1,15 @@
 """Methods side by side, each beside the rivals that cost as little."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from secateur.dynamic import Rule, spec_of
+from secateur.dynamic import rule as find_rule
 from secateur.errors import SecateurError
 from secateur.methods import Method
 from secateur.methods import method as find_method
@@ -47,6 +49,7 @@ def compare(
     data: Any,
     *,
     methods: Sequence[str | Method] = ("dual",),
+    rules: Sequence[str | Rule] = (),
     keep: Sequence[int | float] = (0.1, 0.3),
     seeds: int = 1,
     record_recipe: str | Recipe = "sgd",
@@ -73,7 +76,8 @@ def compare(
 ) -> Comparison:
     """Train on what each method keeps and test; beside them full training, full training cut short, and random.
 
-    The line `proxy` is the net that was recorded, which teaches.
+    The line `proxy` is the net that was recorded, which teaches. rules: of dynamic pruning, each over all of the data
+    for the epochs of a full run, beside all of the data cut short to the steps it took.
 
     One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
     Every method, `random` and full training cut short is trained plain and, unless distill is `off`, with the recorded
@@ -100,6 +104,7 @@ def compare(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
                 adversary=adversary, margins=np.zeros(len(work.source.train)),
             )  # fmt: skip
+        chosen_rules = [find_rule(rule) for rule in rules]
         for teacher in set(teachers) - {PROXY}:
             work.build_net(teacher, seed=seed, whiten=False)
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
@@ -113,7 +118,7 @@ def compare(
         lessons = lessons_of(work, grid, teachers, taught)
         plan = Plan(work, pool, net, recipe, epochs, budget, lessons, adversary, limits, each, needs)
         proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
-        rows = (*plan.rivals(keep), proxy, *taught, *plan.pruned(chosen, keep, checked))
+        rows = (*plan.rivals(keep), proxy, *taught, *plan.pruned(chosen, keep, checked), *plan.ruled(chosen_rules))
         table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
         write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
         write_bills(work.out, list(table.bills))
@@ -149,7 +154,9 @@ class Plan:
                 cut = tuple(self._cell("full, cut short", s, lesson, like=count) for s in self.seeds)
                 yield self._row("full, cut short", lesson, k, count / usable, cut)
 
-    def _row(self, method: str, lesson: "Lesson | None", keep: Any, fraction: float, cells: tuple[Result, ...]) -> Row:
+    def _row(
+        self, method: str, lesson: Lesson | None, keep: Any, fraction: float | None, cells: tuple[Result, ...]
+    ) -> Row:
         if lesson is None:
             return Row(method, False, keep, fraction, cells)
         return Row(method, True, keep, fraction, cells, lesson.told, lesson.net)
@@ -177,7 +184,21 @@ class Plan:
                     ]
                     yield self._row(slug(method), lesson, k, resolve_keep(k, usable) / usable, tuple(cells))
 
-    def _cell(self, name: str, seed: int, lesson: Lesson | None = None, **what: Any) -> Result:
+    def ruled(self, rules: Sequence[Rule]) -> Iterator[Row]:
+        """Every rule, plain and with each lesson, and everything cut short to as many steps."""
+        for rule in rules:
+            for lesson in (None, *self.lessons):
+                cells = tuple(self._cell(f"rule {spec_of(rule)}", s, lesson, rule=rule) for s in self.seeds)
+                yield self._row(f"rule {spec_of(rule)}", lesson, None, None, cells)
+                steps = round(fmean(r.steps for r in cells))
+                name = f"full, cut short as rule {spec_of(rule)}"
+                yield self._row(
+                    name, lesson, None, None, tuple(self._cell(name, s, lesson, steps=steps) for s in self.seeds)
+                )
+
+    def _cell(
+        self, name: str, seed: int, lesson: Lesson | None = None, *, steps: int | None = None, **what: Any
+    ) -> Result:
         run = plan_run(
             self.work,
             name if lesson is None else f"{name} + teacher" + (f" ({lesson.told})" if lesson.told else ""),
@@ -192,7 +213,7 @@ class Plan:
             margins=self.needs.margins(self.pool),
             **what,
         )
-        return run_cell(self.work, run)
+        return run_cell(self.work, run if steps is None else replace(run, steps=steps))
 
     def about(self) -> dict[str, Any]:
         """What the table says of itself."""
@@ -211,7 +232,7 @@ class Plan:
         """What each pruned row cost, all of it measured."""
         full = rows[0]
         for row in rows:
-            if row.method.startswith(("full", "proxy", "teacher")):
+            if row.method.startswith(("full", "proxy", "teacher", "rule")):
                 continue
             method = next(m for m in self.needs.methods if slug(m) == row.method)
             seconds, examples = self.needs.spent(self.work.out, method, taught=row.teacher)
