@@ -237,7 +237,7 @@ class TestBadInput:
 
     def test_what_a_rule_needs_and_does_not_hear(self):
         sampler = Sampler("kakurenbo", examples=N, epochs=5)
-        with pytest.raises(SecateurError, match="correct: Kakurenbo needs it reported, got none"):
+        with pytest.raises(SecateurError, match="correct: Kakurenbo needs it, got none; call report"):
             sampler.report(torch.tensor([0]), torch.ones(1))
         with pytest.raises(SecateurError, match=r"score: Esps needs one an example \(60,\), got none"):
             Sampler("esps", examples=N)
@@ -252,17 +252,55 @@ class TestBadInput:
             Sampler("random", examples=N, pool=np.array(pool, dtype=int))
 
     def test_a_schedule_without_a_length_is_said(self):
-        with pytest.warns(UserWarning, match="InfoBatch goes by the length of the run: without epochs=N"):
+        with pytest.warns(UserWarning, match="InfoBatch has a schedule over the run: pass epochs=N"):
             Sampler("infobatch", examples=N)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Sampler("infobatch", examples=N, epochs=3)
             Sampler("random", examples=N)
 
-    def test_a_state_of_other_data(self):
+    def test_a_state_of_something_else(self):
         state = Sampler("random", examples=N).state_dict()
-        with pytest.raises(SecateurError, match="state: of 60 examples, but there are 61"):
-            Sampler("random", examples=N + 1).load_state_dict(state)
+        for other in (
+            Sampler("random", examples=N + 1),
+            Sampler("ucb", examples=N),
+            Sampler("random", examples=N, seed=1),
+            Sampler("random:keep=0.4", examples=N),
+        ):
+            with pytest.raises(SecateurError, match="state: it is of Redraw.* on 60 of 60 .*make it the same way"):
+                other.load_state_dict(state)
+
+    @pytest.mark.parametrize(
+        ("plan", "message"),
+        [
+            (np.arange(3), "expected a Plan with whole numbers as ids from .*, got array"),
+            (Plan(np.array([0.0, 1.0])), "expected a Plan with whole numbers"),
+            (Plan(np.array([0, 0, 1])), "expected each id once and from 0 to 59"),
+            (Plan(np.array([0, 60])), "expected each id once and from 0 to 59"),
+            (Plan(np.array([0, 1]), np.ones(3)), r"expected 2 weights, one an id, from .*, got \(3,\)"),
+        ],
+    )
+    def test_what_a_rule_of_ones_own_may_not_plan(self, plan, message):
+        @dataclass(frozen=True)
+        class Own(Rule):
+            def plan(self, known, progress, rng):
+                return plan
+
+        with pytest.raises(SecateurError, match=f"rule: {message}"):
+            list(Sampler(Own(), examples=N))
+
+    @pytest.mark.parametrize("examples", [0, -3, 10.5])
+    def test_no_examples(self, examples):
+        with pytest.raises(SecateurError, match="examples: expected a count of 1 or more"):
+            Sampler("random", examples=examples)
+
+    def test_a_mask_for_a_pool(self):
+        with pytest.raises(SecateurError, match="pool: expected ids, got a mask; pass np.flatnonzero"):
+            Sampler("random", examples=N, pool=np.arange(N) < 10)
+
+    def test_weights_of_nobody(self):
+        with pytest.raises(SecateurError, match="ids: expected 0 to 59, got 3 to 1000"):
+            Sampler("random", examples=N).weights([3, 1000])
 
     def test_a_keep_above_what_there_is(self):
         with pytest.raises(SecateurError, match="keep: expected a count from 1 to 60"):

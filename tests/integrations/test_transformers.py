@@ -121,6 +121,9 @@ class TestBadInput:
 
         with pytest.raises(SecateurError, match="batch: expected id and labels beside what the model takes, got"):
             Ordered(Model(), arguments(tmp_path), train_dataset=Nameless(), callbacks=[recording(tmp_path)]).train()
+        sampler = Sampler("random", examples=N, shard=False)
+        with pytest.raises(SecateurError, match="batch: expected id and labels beside what the model takes, got"):
+            PruningTrainer(Model(), arguments(tmp_path), train_dataset=Nameless(), sampler=sampler).train()
 
     def test_a_sampler_that_shards_too(self, tmp_path):
         with pytest.raises(SecateurError, match="sampler: expected one made with shard=False"):

@@ -1,6 +1,5 @@
 """The promises of a rule of dynamic pruning."""
 
-import pickle
 from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
@@ -13,7 +12,11 @@ EPOCHS = 16
 
 
 def check_rule(rule: Rule) -> None:
-    """Every promise of a rule; raises AssertionError for the first that does not hold."""
+    """Every promise of a rule; raises AssertionError for the first that does not hold.
+
+    A source and an example in the docstring are among them, as for scores.
+    """
+    assert not isinstance(rule, type), f"expected a rule, got the class {rule.__name__}: check {rule.__name__}()"
     for promise in RULE_PROMISES:
         promise(rule)
 
@@ -32,15 +35,17 @@ def heard(examples: int = 60, *, seed: int = 0, unseen: float = 0.1) -> Heard:
     )
 
 
-def planned(rule: Rule, known: Heard, epoch: int, seed: int = 0) -> Plan:
+def planned(rule: Rule, known: Heard, epoch: int, seed: int = 0, epochs: int | None = EPOCHS) -> Plan:
     """One epoch's plan: the rule learns, then plans."""
-    draw, progress = np.random.default_rng([seed, epoch]), Progress(epoch, EPOCHS)
-    return rule.plan(replace(known, memory=rule.learn(known, progress, draw)), progress, draw)
+    draw, progress = np.random.default_rng([seed, epoch]), Progress(epoch, epochs)
+    plan = rule.plan(replace(known, memory=rule.learn(known, progress, draw)), progress, draw)
+    assert isinstance(plan, Plan), f"plan gives {type(plan).__name__}, expected a Plan(ids, weights, rate)"
+    return plan
 
 
 def rule_is_a_frozen_value(rule: Rule) -> None:
-    """Equal knobs make equal rules, nothing can be changed, and it survives being pickled."""
-    assert pickle.loads(pickle.dumps(rule)) == rule, "a pickled rule is another"
+    """Equal knobs make equal rules, and nothing can be changed."""
+    assert replace(rule) == rule, "equal knobs make another rule: use dataclass(frozen=True)"
     for knob in fields(rule):
         try:
             setattr(rule, knob.name, getattr(rule, knob.name))
@@ -53,8 +58,9 @@ def rule_plans_ids_once(rule: Rule) -> None:
     """Some ids, none twice, all in range; weights above 0 and finite, one an id; a rate above 0."""
     for epoch in range(EPOCHS):
         plan = planned(rule, heard(seed=epoch), epoch)
-        assert plan.ids.dtype.kind == "i", f"ids are {plan.ids.dtype}"
-        assert 0 < len(plan.ids) == len(np.unique(plan.ids)), "no ids, or some twice"
+        assert plan.ids.dtype == np.int64, f"ids are {plan.ids.dtype}, expected int64"
+        assert len(plan.ids), "no ids"
+        assert len(plan.ids) == len(np.unique(plan.ids)), "some ids twice"
         assert plan.ids.min() >= 0, "a negative id"
         assert plan.ids.max() < 60, "an id beyond the examples"
         assert plan.rate > 0, "a rate of 0 or less"
@@ -70,13 +76,24 @@ def rule_repeats(rule: Rule) -> None:
         assert array is not None
         array.flags.writeable = False
     first, again = planned(rule, known, 3), planned(rule, known, 3)
-    np.testing.assert_array_equal(first.ids, again.ids)
-    assert before == global_stream(), "the global random stream was used"
+    np.testing.assert_array_equal(first.ids, again.ids, err_msg="two calls differ: draw from rng alone")
+    assert before == global_stream(), "the global random stream was used: draw from rng"
 
 
 def rule_starts_from_nothing(rule: Rule) -> None:
     """Before anything was heard it plans something all the same."""
     assert len(planned(rule, Heard.of(60, score=np.arange(60.0)), 0).ids)
+
+
+def rule_reads_what_it_says(rule: Rule) -> None:
+    """What it does not name in `needs` changes nothing; the length of the run may be unknown."""
+    known, blank = heard(), Heard.of(60, score=np.zeros(60))
+    others = [n for n in ("loss", "correct", "confidence", "score") if n not in rule.needs]
+    hidden = replace(known, **{n: getattr(blank, n) for n in others})
+    for epoch in (0, 5):
+        all_told, told = planned(rule, known, epoch).ids, planned(rule, hidden, epoch).ids
+        assert np.array_equal(all_told, told), f"it reads more than {rule.needs or 'nothing'}: name that in needs"
+        assert len(planned(rule, known, epoch, epochs=None).ids), "no ids where the length of the run is not known"
 
 
 def rule_counts_everyone_once(rule: Rule, plans: int = 2000) -> None:
@@ -114,6 +131,7 @@ RULE_PROMISES = (
     rule_plans_ids_once,
     rule_repeats,
     rule_starts_from_nothing,
+    rule_reads_what_it_says,
     rule_counts_everyone_once,
     rule_ends_with_everything,
     rule_is_documented,

@@ -151,7 +151,7 @@ def train(
     adversary: o.Adversary = "off",
     rule: Annotated[
         str | None,
-        typer.Option(help="choose each epoch anew: infobatch:drop=0.3, kakurenbo, random:keep=0.5, ..."),
+        typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
     ] = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
@@ -172,7 +172,10 @@ def train(
     accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
     if result.rule is not None:
-        work += f", {result.examples} visits by {result.rule}"
+        work = f"{result.steps} steps, {result.examples} visits by {result.rule} among {result.kept} of {result.of} "
+        work += f"examples, in {result.seconds:.0f} s"
+    if result.distill is not None:
+        work += f", taught with {', '.join(f'{name}={value:g}' for name, value in result.distill.items())}"
     sure = [] if result.ece is None else [["calibration", _calibration(result.ece, result.selective)]]
     show.pairs([["accuracy", accuracy], *sure, ["trained", work], ["in", str(job.out / "cells" / result.folder)]])
 

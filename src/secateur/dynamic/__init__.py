@@ -6,7 +6,7 @@
         (loss * sampler.weights(ids)).mean().backward()
         sampler.report(ids, loss)
 
-`Sampler` is resolved when first used: the rules need numpy alone.
+`Sampler` (`help(secateur.dynamic.Sampler)`) is resolved when first used: the rules need numpy alone.
 """
 
 from typing import Any
@@ -42,3 +42,7 @@ def __getattr__(name: str) -> Any:
 
         return Sampler
     raise AttributeError(f"module 'secateur.dynamic' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

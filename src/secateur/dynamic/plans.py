@@ -74,11 +74,11 @@ Memory = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of dynamic pruning: a frozen value with pure functions. Ids count from 0 in what it is told of.
+    """A rule of dynamic pruning: a frozen value with pure functions. Its ids are places in the arrays it is told.
 
     unbiased: over many plans every example counts once on average (visits times weight). anneals: the last epochs visit
-    everything, with weight 1. needs: what must be reported, or given. by_length: how many epochs there are matters.
-    source: the paper.
+    everything, with weight 1. needs: what must be reported (loss, correct, confidence), or given (score). by_length: it
+    has a schedule over the run, and a user should say how many epochs there will be. source: the paper.
     """
 
     source: ClassVar[str] = ""

@@ -39,7 +39,10 @@ def rule(spec: "str | Rule") -> Rule:
         if key not in defaults:
             raise unknown(f"knob of {name}", key, list(defaults))
         own[key] = _like(defaults[key], value, f"{name}: {key}")
-    return RULES[name](**own)
+    try:
+        return RULES[name](**own)
+    except SecateurError as error:
+        raise SecateurError(f"rule {name}: {error}") from None
 
 
 def spec_of(rule: Rule) -> str:

@@ -53,8 +53,10 @@ class Sampler(TorchSampler[int]):
         score: np.ndarray | None = None,
         shard: bool = True,
     ) -> None:
+        if not isinstance(examples, (int, np.integer)) or examples < 1:
+            raise SecateurError(f"examples: expected a count of 1 or more, got {examples!r}")
         self.rule, self.seed, self.epochs, self.examples, self.shard = find_rule(rule), seed, epochs, examples, shard
-        self.ids = np.arange(examples) if pool is None else np.unique(np.asarray(pool, dtype=np.int64))
+        self.ids = _ids_of(pool, examples)
         self._check(score)
         self._heard = Heard.of(len(self.ids), score=None if score is None else np.asarray(score)[self.ids])
         self._rows = torch.full((len(_SHOWN), examples), torch.nan)  # on the device of what is reported
@@ -66,23 +68,24 @@ class Sampler(TorchSampler[int]):
         self._stood = self._heard  # before the plan was made
 
     def _check(self, score: np.ndarray | None) -> None:
-        if len(self.ids) == 0 or self.ids[0] < 0 or self.ids[-1] >= self.examples:
-            raise SecateurError(f"pool: expected ids from 0 to {self.examples - 1}, got {self.ids.tolist()[:3]}")
         if "score" in self.rule.needs and (score is None or np.shape(score) != (self.examples,)):
             got = "none" if score is None else f"shape {np.shape(score)}"
-            raise SecateurError(f"score: {type(self.rule).__name__} needs one an example ({self.examples},), got {got}")
+            raise SecateurError(
+                f"score: {type(self.rule).__name__} needs one an example ({self.examples},), got {got}; give the "
+                "sampler score=..., or `secateur train` the --subset of a pruning, whose scores it takes"
+            )
         if "score" in self.rule.needs and (bad := ~np.isfinite(np.asarray(score)[self.ids])).any():
             where = int(self.ids[bad.argmax()])
             raise SecateurError(f"score: {np.asarray(score)[where]} at example {where}; give each one a number")
         if self.rule.by_length and self.epochs is None:
-            name = type(self.rule).__name__
-            warnings.warn(
-                f"{name} goes by the length of the run: without epochs=N its schedule stands still", stacklevel=3
+            told = (
+                f"{type(self.rule).__name__} has a schedule over the run: pass epochs=N, or it stays at its beginning"
             )
+            warnings.warn(told, stacklevel=3)
 
     @property
     def rate(self) -> float:
-        """What the learning rate of this epoch is to be multiplied by."""
+        """What the learning rate is to be multiplied by in the epoch under way: read it while the pass goes on."""
         return 1.0 if self._plan is None else self._plan.rate
 
     @property
@@ -118,12 +121,24 @@ class Sampler(TorchSampler[int]):
             )
         heard = replace(heard, memory=self.rule.learn(heard, progress, rng(self.seed, "learn", epoch)))
         plan = self.rule.plan(heard, progress, rng(self.seed, "plan", epoch))
-        if not len(plan.ids):
-            raise SecateurError(f"rule: {self.rule} leaves nothing to train on in epoch {epoch}; keep more")
+        self._check_plan(plan, epoch)
         visited = np.zeros(len(self.ids), dtype=bool)
         visited[plan.ids] = True
         self._heard = replace(heard, visited=visited)
         return plan._replace(ids=self.ids[plan.ids])
+
+    def _check_plan(self, plan: Plan, epoch: int) -> None:
+        """Of rules that others wrote: some ids, each once and of those there are, and as many weights."""
+        if not isinstance(plan, Plan) or np.asarray(plan.ids).dtype.kind not in "iu":
+            raise SecateurError(f"rule: expected a Plan with whole numbers as ids from {self.rule}, got {plan!r:.80}")
+        if not len(plan.ids):
+            raise SecateurError(f"rule: {self.rule} leaves nothing to train on in epoch {epoch}; keep more")
+        if len(np.unique(plan.ids)) < len(plan.ids) or plan.ids.min() < 0 or plan.ids.max() >= len(self.ids):
+            raise SecateurError(f"rule: expected each id once and from 0 to {len(self.ids) - 1} from {self.rule}")
+        if plan.weights is not None and plan.weights.shape != plan.ids.shape:
+            raise SecateurError(
+                f"rule: expected {len(plan.ids)} weights, one an id, from {self.rule}, got {plan.weights.shape}"
+            )
 
     def _weights_of(self, plan: Plan) -> Tensor:
         """A weight an example (examples,): the plan's, divided among its copies."""
@@ -141,7 +156,9 @@ class Sampler(TorchSampler[int]):
         return ranks() if self.shard else 1
 
     def weights(self, ids: Tensor) -> Tensor:
-        """What each loss of a batch (batch,) is to be multiplied by before the mean is taken."""
+        """What each loss of a batch (batch,) is to be multiplied by before the mean is taken; 1 for ids not visited."""
+        ids = torch.as_tensor(ids)
+        self._check_ids(ids)
         if self._weights.device != ids.device:
             self._weights = self._weights.to(ids.device)
         return self._weights[ids]
@@ -153,14 +170,16 @@ class Sampler(TorchSampler[int]):
         given = {"loss": loss, "correct": correct, "confidence": confidence}
         for name, values in given.items():
             if values is None and name in self.rule.needs:
-                raise SecateurError(f"{name}: {type(self.rule).__name__} needs it reported, got none")
+                raise SecateurError(
+                    f"{name}: {type(self.rule).__name__} needs it, got none; call report(ids, loss, correct=answers == "
+                    "labels, confidence=logits.softmax(1).amax(1))"
+                )
             if values is not None and values.shape != ids.shape:
                 raise SecateurError(
                     f"{name}: expected one value an id ({len(ids)},), got shape {tuple(values.shape)}; "
                     "take losses with reduction='none'"
                 )
-        if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.examples:
-            raise SecateurError(f"ids: expected 0 to {self.examples - 1}, got {int(ids.min())} to {int(ids.max())}")
+        self._check_ids(ids)
         if self._rows.device != loss.device:
             self._rows, self._fresh = self._rows.to(loss.device), self._fresh.to(loss.device)
         at = ids.to(loss.device)
@@ -168,6 +187,11 @@ class Sampler(TorchSampler[int]):
             if values is not None:
                 row[at] = values.detach().to(row)
         self._fresh[at] = True
+
+    def _check_ids(self, ids: Tensor) -> None:
+        """On the CPU, where it costs nothing."""
+        if ids.device.type == "cpu" and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.examples:
+            raise SecateurError(f"ids: expected 0 to {self.examples - 1}, got {int(ids.min())} to {int(ids.max())}")
 
     def _take(self) -> Heard:
         """What is known of the examples of the pool, with what all ranks reported since it was last asked for."""
@@ -201,11 +225,15 @@ class Sampler(TorchSampler[int]):
         """Say which epoch the next pass is, where passes do not count them."""
         self._next, self._announced = epoch, True
 
+    def _about(self) -> str:
+        return f"{self.rule!r} on {len(self.ids)} of {self.examples} examples, seed {self.seed}"
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything the next plans depend on; every rank calls it and gets the same."""
         heard = self._take()
         arrays: dict[str, Any] = {n: getattr(heard, n) for n in (*_SHOWN, "visited")}
         arrays |= {f"memory.{name}": values for name, values in heard.memory.items()}
+        arrays["about"] = np.frombuffer(self._about().encode(), dtype=np.uint8)
         arrays["at"] = np.array([self._epoch, self._next, self._announced])
         if self._plan is not None:
             arrays |= {"plan.ids": self._plan.ids, "plan.rate": np.array(self._plan.rate)}
@@ -213,12 +241,13 @@ class Sampler(TorchSampler[int]):
         return {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where `state_dict` stood: it plans what the uninterrupted run would have planned."""
+        """Go on where `state_dict` stood: it plans what the uninterrupted run would have planned.
+
+        Raises SecateurError for the state of another rule, seed or data.
+        """
         arrays = {name: values.cpu().numpy() for name, values in state.items()}
-        if arrays["loss"].shape != self.ids.shape:
-            raise SecateurError(
-                f"state: of {len(arrays['loss'])} examples, but there are {len(self.ids)}; it belongs to other data"
-            )
+        if (about := arrays["about"].tobytes().decode()) != self._about():
+            raise SecateurError(f"state: it is of {about}, and this sampler of {self._about()}; make it the same way")
         memory = {n.removeprefix("memory."): a for n, a in arrays.items() if n.startswith("memory.")}
         self._heard = replace(self._heard, memory=memory, **{n: arrays[n] for n in (*_SHOWN, "visited")})
         self._epoch, self._next, announced = arrays["at"].tolist()
@@ -229,3 +258,17 @@ class Sampler(TorchSampler[int]):
             self._begun = True
             self._plan = Plan(arrays["plan.ids"], arrays.get("plan.weights"), float(arrays["plan.rate"]))
             self._weights = self._weights_of(self._plan)
+
+
+def _ids_of(pool: np.ndarray | None, examples: int) -> np.ndarray:
+    """The ids to choose from, sorted."""
+    if pool is None:
+        return np.arange(examples)
+    given = np.asarray(pool)
+    if given.dtype == bool:
+        raise SecateurError("pool: expected ids, got a mask; pass np.flatnonzero(mask)")
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given):
+        raise SecateurError(f"pool: expected ids from 0 to {examples - 1}, got {given.dtype} of shape {given.shape}")
+    if given.min() < 0 or given.max() >= examples:
+        raise SecateurError(f"pool: expected ids from 0 to {examples - 1}, got {given.min()} to {given.max()}")
+    return np.unique(given).astype(np.int64)

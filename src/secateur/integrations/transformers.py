@@ -83,6 +83,8 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
     sampler: `secateur.dynamic.Sampler(..., shard=False)`, since the Trainer shards the loader itself. The data set has
     a column `id`, the row number, and `labels`; `TrainingArguments(remove_unused_columns=False)`. `losses` may be
     overridden for models whose logits are not (batch, classes). Rules go by what training last said of an example.
+    The Trainer lays its learning rate out over the steps of an unpruned run: with a rule that skips, the run ends
+    before the schedule does.
     """
 
     def __init__(self, *args: Any, sampler: Sampler, **kwargs: Any) -> None:
@@ -112,6 +114,8 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **rest: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """The mean of the weighted losses; reports them as they were."""
+        if "id" not in inputs or "labels" not in inputs:
+            raise SecateurError(f"batch: expected id and labels beside what the model takes, got {list(inputs)}")
         ids = inputs["id"]
         if not any(isinstance(c, RecorderCallback) for c in self.callback_handler.callbacks):  # which takes it out
             inputs = {name: value for name, value in inputs.items() if name != "id"}

@@ -26,4 +26,4 @@ def bibtex(name: str) -> str:
         return "\n".join(entries[key] for key in METHODS[name].cite)
     if name in entries:
         return entries[name]
-    raise unknown("cite", name, [*METHODS, *RULES, "distillation"])
+    raise unknown("cite", name, list(dict.fromkeys([*METHODS, *RULES, "distillation"])))

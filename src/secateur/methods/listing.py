@@ -59,5 +59,5 @@ def _of_rule(name: str, rule: type[Rule]) -> dict[str, Any]:
         "needs": list(rule.needs),
         "source": rule.source,
         "summary": (inspect.getdoc(rule) or "").split("\n")[0],
-        "knobs": [f.name for f in dataclasses.fields(rule)],
+        "knobs": [f.name for f in dataclasses.fields(rule) if not isinstance(f.default, tuple)],
     }

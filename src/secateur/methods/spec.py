@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from secateur.dynamic.rules import RULES
 from secateur.errors import SecateurError
 from secateur.methods.model import Method, Use
 from secateur.methods.rows import METHODS
@@ -19,6 +20,8 @@ def method(spec: "str | Method") -> Method:
     if isinstance(spec, Method):
         return spec
     name, _, text = spec.partition(":")
+    if name in RULES and name not in METHODS:
+        raise SecateurError(f"method: {name} is a rule of pruning while training: secateur train --rule {name}")
     if name not in METHODS:
         raise unknown("method", name, list(METHODS))
     row = METHODS[name]

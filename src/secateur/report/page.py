@@ -93,6 +93,7 @@ def render(material: Material, source: Source | None) -> str:
         comparison=material.comparison,
         bill=material.bill,
         student=material.student,
+        stale=subset is not None and bool(noted) and noted.get("subset") != subset.digest,
         load=noted.get("load") if subset is not None and noted.get("subset") == subset.digest else None,
         charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
         specs=script_json([spec for _, _, spec in drawings]),

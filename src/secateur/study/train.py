@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from secateur.dynamic import Rule
+from secateur.dynamic import Rule, spec_of
+from secateur.dynamic import rule as find_rule
 from secateur.store.tables import Subset
 from secateur.study.cell import Result, Run, plan_run, run_cell
 from secateur.study.session import Session, session
@@ -46,6 +47,7 @@ def train(
     full run that the budget is counted from, the recipe's own by default; with a rule, of this run, and there is no
     budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
     """
+    chosen_rule = None if rule is None else find_rule(rule)
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
     with session(
@@ -53,7 +55,7 @@ def train(
     ) as work:
         run = plan_run(
             work,
-            "student" if chosen is not None else "full",
+            "student" if chosen is not None else "full" if chosen_rule is None else f"by {spec_of(chosen_rule)}",
             net=net,
             recipe=recipe,
             epochs=epochs,
@@ -64,7 +66,7 @@ def train(
             distill=distill,
             adversary=adversary,
             margins=margins,
-            rule=rule,
+            rule=chosen_rule,
         )
         return train_in(work, run, budget)
 
