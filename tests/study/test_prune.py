@@ -346,3 +346,11 @@ def test_training_alone_reads_the_subset_and_the_teacher_of_another_folder(prune
     student = next((pruned / "cells").glob("*/model.safetensors")).read_bytes()
     assert (tmp_path / "out" / "cells" / result.folder / "model.safetensors").read_bytes() == student
     assert json.loads((tmp_path / "out" / "run.json").read_text())["stages"]["train"]["done"]
+
+
+@pytest.mark.parametrize("name", ["dual", "ccs", "random", "el2n", "tdds", "forgetting", "reid"])
+def test_any_method_may_choose_inside_each_class_and_then_keeps_their_shares(copied, name):
+    subset = sc.select_from(copied, method=f"{name}:per_class=1", keep=0.25)
+    labels = np.asarray(subset.table["label"])
+    expected = 0.25 * np.bincount(labels, minlength=10)
+    assert (np.abs(np.bincount(labels[subset.ids], minlength=10) - expected) < 1).all()

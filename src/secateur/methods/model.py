@@ -111,9 +111,10 @@ class Method:
     that serves a class floor. recall: the selector needs the recall of each class on validation data, hence a second
     run. purify: the mean logits suggest a label for each example, and examples they suggest none for (`outlier`) are
     left out first. per_class: the selector chooses inside each class, classes keeping their shares of the data;
-    `per_class=0` after the colon chooses over all. probes: knobs of the probes that fill its fields, by probe, with
-    their defaults. labels: `help` where a method that names them works without, too. adversarial: it is of adversarial
-    training, and nothing else without. half_a_run: half the epochs of the recording recipe serve it nearly as well.
+    `per_class=0` after the colon chooses over all, and `per_class=1` inside classes where the paper does not. probes:
+    knobs of the probes that fill its fields, by probe, with their defaults. labels: `help` where a method that names
+    them works without, too. adversarial: it is of adversarial training, and nothing else without. half_a_run: half the
+    epochs of the recording recipe serve it nearly as well.
     """
 
     name: str

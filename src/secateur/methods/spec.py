@@ -40,7 +40,7 @@ def _knobs(row: Method) -> dict[str, Any]:
     knobs: dict[str, Any] = {"epochs": 1} if row.score is not None and Use(row.score).by_epoch else {}
     entries = [get("selector", row.selector)] + ([] if row.score is None else [Use(row.score).entry])
     entries += [Use("corrected-label").entry] if row.purify else []
-    knobs |= {"per_class": 1} if row.per_class or "features" in get("selector", row.selector).needs else {}
+    knobs |= {} if row.recall else {"per_class": 1}  # whose selector sets the numbers of classes itself
     knobs |= {name: value for each in row.probes.values() for name, value in each.items()}
     for entry in entries:
         for name, parameter in entry.knobs.items():
