@@ -354,3 +354,16 @@ def test_any_method_may_choose_inside_each_class_and_then_keeps_their_shares(cop
     labels = np.asarray(subset.table["label"])
     expected = 0.25 * np.bincount(labels, minlength=10)
     assert (np.abs(np.bincount(labels[subset.ids], minlength=10) - expected) < 1).all()
+
+
+def test_classes_that_starve_are_told_with_the_ways_out(few_digits, tmp_path, capsys):
+    train, test = few_digits
+    sc.prune(train, test=test, keep=0.1, method="el2n", out=tmp_path / "a", **SMALL | {"quiet": False})
+    told = capsys.readouterr().err
+    counts = np.bincount(train[1][sc.Subset.open(tmp_path / "a").ids], minlength=10)
+    assert (counts < 0.05 * np.bincount(train[1])).any()  # else this says nothing
+    worst = int((counts / np.bincount(train[1])).argmin())
+    assert f"warning: classes keep less than half of their share: {worst} {counts[worst]} of " in told
+    assert "--min-per-class N keeps some of every class, el2n:per_class=1 chooses inside each class" in told
+    sc.prune(train, test=test, keep=0.1, method="el2n:per_class=1", out=tmp_path / "a", **SMALL | {"quiet": False})
+    assert "warning: classes keep" not in capsys.readouterr().err

@@ -119,7 +119,21 @@ def _tell(work: Session, subset: Subset) -> None:
     train = work.source.train
     write_kept_in(work.out, work.source, subset)
     work.progress.say(f"kept {len(subset)} of {len(train.usable)} examples in {work.out / 'kept'}")
-    counts = np.bincount(train.labels[subset.ids], minlength=len(train.classes))
-    if gone := [name for name, count in zip(train.classes, counts, strict=True) if not count]:
-        names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-        work.progress.say(f"warning: nothing is kept of {names}; --min-per-class N keeps some of every class")
+    if train.labelled:
+        _tell_starved(work, subset)
+
+
+def _tell_starved(work: Session, subset: Subset) -> None:
+    """Which classes keep less than half of their share of the data, if any do; the fewest first."""
+    from secateur.report.page import starved
+
+    found, most = sorted(starved(subset, work.source.train.classes), key=lambda row: row[1] / row[2]), 5
+    if found:
+        names = ", ".join(f"{name} {after} of {before}" for name, after, before in found[:most])
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        name = subset.provenance["method"]
+        inside = "" if name == "drop" else f", {name}:per_class=1 chooses inside each class"
+        work.progress.say(
+            f"warning: classes keep less than half of their share: {names}{more}; --min-per-class N keeps some of "
+            f"every class{inside}"
+        )
