@@ -177,7 +177,7 @@ class TestSwap:
             progress = Progress(epoch, epochs)
             heard = replace(heard, memory=rule.learn(heard, progress, draw(epoch)))
             inside.append(set(rule.plan(heard, progress, draw(epoch)).ids.tolist()))
-            visited = heard.memory["inside"]
+            visited = heard.memory["chosen"]
             heard = replace(heard, correct=np.where(visited, correct[epoch], heard.correct), visited=visited)
         return inside
 

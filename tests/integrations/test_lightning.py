@@ -1,5 +1,6 @@
 """Lightning's Trainer records the rows that a plain loop does, and trains on what a rule plans."""
 
+import lightning.pytorch as lightning
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,10 +9,8 @@ from torch.utils.data import DataLoader
 import secateur as sc
 from secateur.dynamic import Sampler
 from secateur.errors import SecateurError
+from secateur.integrations.lightning import PruningCallback, RecorderCallback
 from tests.integrations.conftest import BATCH, CLASSES, EPOCHS, N, Rows, by_hand, network, same_rows
-
-lightning = pytest.importorskip("lightning.pytorch")
-from secateur.integrations.lightning import PruningCallback, RecorderCallback  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

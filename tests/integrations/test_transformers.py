@@ -3,15 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 
 import secateur as sc
 from secateur.dynamic import Sampler
 from secateur.errors import SecateurError
+from secateur.integrations.transformers import PruningTrainer, RecorderCallback
 from tests.integrations.conftest import BATCH, CLASSES, EPOCHS, N, Rows, by_hand, network, same_rows
-
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
-from secateur.integrations.transformers import PruningTrainer, RecorderCallback  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

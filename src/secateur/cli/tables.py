@@ -80,7 +80,7 @@ def _print_comparison(result: Any, out: Path) -> None:
                 f"{line['seconds']:.1f}",
             ]
         )
-    title = f"{about['data']['name']}: test accuracy, {about['budget']} budget, recorded with "
+    title = f"{about['data']['name']}: accuracy on {about['test']}, {about['budget']} budget, recorded with "
     title += f"{about['record']['recipe']['name']}, trained with {about['recipe']}"
     robust = ["robust"] if attacked else []
     show.table(title, ["method", "keep", "accuracy", "+-", *robust, "worst class", "steps", "seconds"], rows)

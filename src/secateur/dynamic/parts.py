@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from secateur.dynamic.plans import Heard, Memory, Plan, Progress, Rule
+from secateur.dynamic.plans import Choosing, Heard, Memory, Plan, Progress, Rule
 from secateur.dynamic.values import check, check_keep, highest
 from secateur.registry import resolve_keep
 
 
 @dataclass(frozen=True)
-class Redraw(Rule):
+class Redraw(Choosing):
     """A fresh random part every so many epochs ("random dynamic"): the rival that every other rule has to beat.
 
     keep: a fraction or a count. Losses are not weighted, as in Raju et al. (arXiv:2111.12621).
@@ -35,10 +35,6 @@ class Redraw(Rule):
         chosen = np.zeros(len(heard), dtype=bool)
         chosen[rng.permutation(len(heard))[: resolve_keep(self.keep, len(heard))]] = True
         return {"chosen": chosen}
-
-    def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
-        memory = heard.memory or self.learn(heard, progress, rng)
-        return Plan(rng.permutation(np.flatnonzero(memory["chosen"])))
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Esps(Rule):
 
 
 @dataclass(frozen=True)
-class Swap(Rule):
+class Swap(Choosing):
     """A random part stays out; now and then those never forgotten change places with some of it.
 
     The example level of Kong et al., AAAI 2023 (arXiv:2211.10801). At the parts `at` of the run the `exchange` (of all
@@ -77,7 +73,7 @@ class Swap(Rule):
     were epochs. Then the counts start anew.
 
     >>> rule = Swap(keep=0.5)
-    >>> rule.learn(Heard.of(4), Progress(0, 10), np.random.default_rng(0))["inside"].sum()
+    >>> rule.learn(Heard.of(4), Progress(0, 10), np.random.default_rng(0))["chosen"].sum()
     np.int64(2)
     """
 
@@ -93,13 +89,13 @@ class Swap(Rule):
         check("exchange", self.exchange, 0, 1)
 
     def learn(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Memory:
-        if "inside" not in heard.memory:
+        if "chosen" not in heard.memory:
             inside = np.zeros(len(heard), dtype=bool)
             inside[rng.permutation(len(heard))[: resolve_keep(float(self.keep), len(heard))]] = True
             return _counted_from_now(inside)
         old, now = heard.memory, heard.correct & heard.visited
         noted = {
-            "inside": old["inside"],
+            "chosen": old["chosen"],
             "forgotten": old["forgotten"] + (old["right"] & ~now & heard.visited),
             "right": np.where(heard.visited, now, old["right"]),
             "ever": old["ever"] | now,
@@ -108,7 +104,7 @@ class Swap(Rule):
         if progress.epoch not in [round(a * (progress.epochs or 0)) for a in self.at]:
             return noted
         count = np.where(noted["ever"], noted["forgotten"], noted["age"])
-        return _counted_from_now(self._exchanged(noted["inside"], count, rng))
+        return _counted_from_now(self._exchanged(noted["chosen"], count, rng))
 
     def _exchanged(self, inside: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         stay, out = np.flatnonzero(inside), np.flatnonzero(~inside)
@@ -119,11 +115,7 @@ class Swap(Rule):
         changed[rng.permutation(out)[:number]] = True
         return changed
 
-    def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
-        memory = heard.memory or self.learn(heard, progress, rng)
-        return Plan(rng.permutation(np.flatnonzero(memory["inside"])))
-
 
 def _counted_from_now(inside: np.ndarray) -> Memory:
     none = np.zeros(len(inside), dtype=bool)
-    return {"inside": inside, "forgotten": np.zeros(len(inside), int), "right": none, "ever": none, "age": np.array(0)}
+    return {"chosen": inside, "forgotten": np.zeros(len(inside), int), "right": none, "ever": none, "age": np.array(0)}

@@ -1,5 +1,6 @@
 """What a rule is told, what it answers, and what it says of itself."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -73,7 +74,7 @@ Memory = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(ABC):
     """A rule of dynamic pruning: a frozen value with pure functions. Its ids are places in the arrays it is told.
 
     unbiased: over many plans every example counts once on average (visits times weight). anneals: the last epochs visit
@@ -95,6 +96,15 @@ class Rule:
         """What to note before the epoch is planned; called once an epoch."""
         return heard.memory
 
+    @abstractmethod
     def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
         """What the epoch visits."""
-        raise NotImplementedError
+
+
+class Choosing(Rule):
+    """A rule that notes in `learn` whom it has `chosen` (examples,), and visits them in an order of the epoch's own."""
+
+    def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
+        """Whom it has chosen; asked before anything was noted, it chooses first."""
+        memory = heard.memory or self.learn(heard, progress, rng)
+        return Plan(rng.permutation(np.flatnonzero(memory["chosen"])))

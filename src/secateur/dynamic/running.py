@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from secateur.dynamic.plans import Heard, Memory, Plan, Progress, Rule
+from secateur.dynamic.plans import Choosing, Heard, Memory, Progress
 from secateur.dynamic.values import check, check_keep, highest
 from secateur.registry import resolve_keep
 
 
 @dataclass(frozen=True)
-class EpsGreedy(Rule):
+class EpsGreedy(Choosing):
     """The highest running losses, and a few of the rest at random.
 
     Raju et al. (arXiv:2111.12621). Every `every` epochs all examples are looked at; a running mean with weight `ema` of
@@ -57,10 +57,6 @@ class EpsGreedy(Rule):
         chosen[highest(noted["mean"], count - explored, rng)] = True
         chosen[rng.permutation(np.flatnonzero(~chosen))[:explored]] = True
         return chosen
-
-    def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
-        memory = heard.memory or self.learn(heard, progress, rng)
-        return Plan(rng.permutation(np.flatnonzero(memory["chosen"])))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class RecorderCallback(TrainerCallback):  # type: ignore[misc]
         return args, given
 
     def _after(self, model: nn.Module, args: Any, outputs: Any) -> None:
-        if model.training and self._batch is not None and self.recorder is not None:
+        if self._batch is not None and self.recorder is not None:
             self.recorder.batch(self._batch[0], outputs["logits"].detach(), self._batch[1])
             self._batch = None
 
@@ -84,7 +84,7 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
     a column `id`, the row number, and `labels`; `TrainingArguments(remove_unused_columns=False)`. `losses` may be
     overridden for models whose logits are not (batch, classes). Rules go by what training last said of an example.
     The Trainer lays its learning rate out over the steps of an unpruned run: with a rule that skips, the run ends
-    before the schedule does.
+    before the schedule does. Its checkpoints do not hold the sampler's state.
     """
 
     def __init__(self, *args: Any, sampler: Sampler, **kwargs: Any) -> None:

@@ -92,7 +92,7 @@ def compare(
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
         raise SecateurError(f"seeds: expected at least 1, got {seeds}")
-    grid = parse_grid(distill)
+    grid, chosen_rules = parse_grid(distill), [find_rule(rule) for rule in rules]
     with session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, validate=validate,
         reading=reading,
@@ -104,7 +104,6 @@ def compare(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
                 adversary=adversary, margins=np.zeros(len(work.source.train)),
             )  # fmt: skip
-        chosen_rules = [find_rule(rule) for rule in rules]
         for teacher in set(teachers) - {PROXY}:
             work.build_net(teacher, seed=seed, whiten=False)
         limits = read_limits(min_per_class, must_keep, exclude, len(work.source.train))
