@@ -3,7 +3,7 @@
     SECATEUR_DATA=DIR python benchmarks/cifar10_cpu.py OUT PART [--data cifar10] [--methods NAMES] [--json FILE]
 
 rows:       the methods asked for, trained with `fast`, a line each as it is done; --taught for the lines with the
-            recorded net as teacher, --seeds for several.
+            recorded net as teacher, --seeds for several, --adversary for runs on attacked images, recording included.
 rivals:     full, full cut short, and the recorded net.
 sgd:        `rows` and `rivals` trained with `sgd`.
 lengths:    dual at keep 0.1 from the first 4 and 8 and from all 16 epochs of the recording.
@@ -38,29 +38,30 @@ def line(row: Row) -> str:
     return (
         f"{row.method}{taught}, keep {kept}: {100 * row.mean:.2f}{spread}, worst class "
         f"{100 * found['worst_class']:.1f}, {found['steps']} steps, {found['seconds']:.0f} s"
+        + ("" if row.robust is None else f", robust {100 * row.robust:.2f}")
     )
 
 
 def prepared(
-    work: Session, names: Sequence[str], keep: Sequence[float], recipe: str, seeds: int
+    work: Session, names: Sequence[str], keep: Sequence[float], recipe: str, asked: argparse.Namespace
 ) -> tuple[Plan, Checked]:
     """Record and probe what the methods need; the plan of their cells, and what validation data said."""
-    record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0)
+    record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0, adversary=asked.adversary)
     counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
     needs = Needs.of(work, record, [method(n) for n in names], counts, None)
     pool, checked = needs.meet(work, record, taught=True)
-    each = tuple(range(seeds))
+    each = tuple(range(asked.seeds))
     lessons = lessons_of(work, ("auto",), (PROXY,), ())
-    return Plan(work, pool, None, recipe, None, "balanced", lessons, None, Limits(), each, needs), checked
+    return Plan(work, pool, None, recipe, None, "balanced", lessons, asked.adversary, Limits(), each, needs), checked
 
 
 def rows(asked: argparse.Namespace, recipe: str) -> None:
     """Train and print one method after the other."""
     keep = [float(k) for k in asked.keep.split(",")]
     names = asked.methods.split(",")
-    with session(asked.data, asked.out / "main") as work:
+    with session(asked.data, asked.out / ("main" if asked.adversary is None else "attacked")) as work:
         for name in names:
-            plan, checked = prepared(work, [name], keep, recipe, asked.seeds)
+            plan, checked = prepared(work, [name], keep, recipe, asked)
             for row in plan.pruned([method(name)], keep, checked, teachers=(asked.taught,)):
                 print(line(row), flush=True)
                 store(asked.json, row)
@@ -69,12 +70,12 @@ def rows(asked: argparse.Namespace, recipe: str) -> None:
 def rivals(asked: argparse.Namespace, recipe: str) -> None:
     """All of the data, in full and cut short, and the recorded net."""
     keep = [float(k) for k in asked.keep.split(",")]
-    with session(asked.data, asked.out / "main") as work:
-        plan, _ = prepared(work, ["random"], keep, recipe, asked.seeds)
+    with session(asked.data, asked.out / ("main" if asked.adversary is None else "attacked")) as work:
+        plan, _ = prepared(work, ["random"], keep, recipe, asked)
         for row in plan.rivals(keep):
             print(line(row), flush=True)
             store(asked.json, row)
-        record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0)
+        record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0, adversary=asked.adversary)
         print(line(Row("proxy", False, None, None, (proxy_in(work, record),))), flush=True)
 
 
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--methods", default="random,el2n,forgetting,dual,ccs,tdds")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--taught", action="store_true")
+    parser.add_argument("--adversary", help="as l2:eps=0.25,steps=1")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     asked.data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data)
@@ -116,7 +118,11 @@ def main() -> None:
     else:
         first = [f"dual:epochs={n},window=3" for n in (4, 8)]
         for row in sc.compare(
-            asked.data, methods=["dual", *first], keep=[0.1], distill="off", out=asked.out / "main"
+            asked.data,
+            methods=["dual", *first],
+            keep=[0.1],
+            distill="off",
+            out=asked.out / ("main" if asked.adversary is None else "attacked"),
         ).rows:
             print(line(row), flush=True)
 
