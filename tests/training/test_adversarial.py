@@ -16,6 +16,7 @@ from secateur.training.distill import Distill
 from secateur.training.evaluate import accuracy, robust_accuracy
 from secateur.training.loop import Watch, train
 from secateur.training.nets import build
+from secateur.training.objective import Supervised
 from secateur.training.recipes import RECIPES
 from secateur.training.sampling import Shuffled
 from secateur.training.seeding import generator
@@ -225,7 +226,8 @@ class TestTraining:
         for attack in (None, Attack.of(adversary, len(data), None, CPU)):
             student = build("mlp:0.25", shape=data.shape, classes=10, mean=torch.zeros(1),
                             spread=torch.full((1,), 128.0), seed=0)  # fmt: skip
-            train(student, data, recipe, steps=150, sampler=Shuffled(data.usable, 0), seed=0, adversary=attack)
+            objective = Supervised(student, data, recipe, seed=0, adversary=attack)
+            train(student, data, recipe, steps=150, sampler=Shuffled(data.usable, 0), seed=0, objective=objective)
             got.append(robust_accuracy(student, test, adversary=adversary, seed=0).overall)
             assert accuracy(student, test).overall > 0.8
         assert got[1] > got[0] + 0.1

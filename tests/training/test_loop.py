@@ -16,6 +16,7 @@ from secateur.training.distill import Distill
 from secateur.training.evaluate import accuracy
 from secateur.training.loop import SILENT, Watch, train
 from secateur.training.nets import build
+from secateur.training.objective import Supervised
 from secateur.training.recipes import RECIPES, Recipe, recipe
 from secateur.training.sampling import Shuffled, even_batches
 from tests.data.made import image_table
@@ -37,11 +38,15 @@ def net(spec="resnet9:0.25", whiten=None, data=None):
 
 
 def run(name="sgd", *, data=None, steps=9, spec="resnet9:0.25", start=None, weights=None, changes="", **options):
+    """Train; the options are of the objective or else of the loop."""
     data = data or tensors()
     chosen = recipe(f"{name}:batch=8{changes}")
     chosen = dataclasses.replace(chosen, views=chosen.views.for_shape(data.shape))
     student = start or net(spec, chosen.whiten, data)
-    done = train(student, data, chosen, steps=steps, sampler=Shuffled(data.usable, 0, weights), seed=0, **options)
+    what = {name: options.pop(name, None) for name in ("teacher", "distill", "adversary")}
+    objective = Supervised(student, data, chosen, seed=0, **what)
+    sampler = Shuffled(data.usable, 0, weights)
+    done = train(student, data, chosen, steps=steps, sampler=sampler, seed=0, objective=objective, **options)
     return student, done
 
 

@@ -25,6 +25,7 @@ from secateur.training.distill import parse as parse_distill
 from secateur.training.evaluate import Accuracy, accuracy, robust_accuracy
 from secateur.training.loop import train as run_loop
 from secateur.training.nets import save_net
+from secateur.training.objective import Supervised
 from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
 from secateur.training.sampling import Shuffled
@@ -156,6 +157,10 @@ def run_cell(work: Session, run: Run) -> Result:
 def _train(work: Session, run: Run, folder: Path) -> None:
     sampler = _sampler(work, run)
     net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
+    objective = Supervised(
+        net, work.train, run.recipe, seed=run.seed,
+        teacher=_teacher(work, run), distill=run.distill, adversary=_attack(work, run),
+    )  # fmt: skip
     state = folder / "state.safetensors"
     with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
         done = run_loop(
@@ -166,9 +171,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             epochs=None if run.rule is None else run.epochs,
             sampler=sampler,
             seed=run.seed,
-            teacher=_teacher(work, run),
-            distill=run.distill,
-            adversary=_attack(work, run),
+            objective=objective,
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )

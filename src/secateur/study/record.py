@@ -22,6 +22,7 @@ from secateur.training.adversarial import parse as parse_adversary
 from secateur.training.loop import train as run_loop
 from secateur.training.machine import autocast
 from secateur.training.nets import Normalised, save_net
+from secateur.training.objective import Supervised
 from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
 from secateur.training.recorder import Recorder
@@ -148,6 +149,7 @@ def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
     listener = CleanPass(recorder, net, work.train) if recorder and plan.eval_pass else recorder
     steps = full_steps(plan.recipe, len(work.source.train.usable))
     horizon = None if plan.recipe.horizon is None else steps // plan.recipe.epochs * plan.recipe.horizon
+    objective = Supervised(net, work.train, plan.recipe, seed=plan.seed, adversary=plan.attack(work))
     with work.progress.stage(f"recording {plan.recipe.epochs} epochs of {plan.net}") as advance:
         try:
             done = run_loop(
@@ -158,7 +160,7 @@ def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
                 horizon=horizon,
                 sampler=Shuffled(work.source.train.usable, plan.seed),
                 seed=plan.seed,
-                adversary=plan.attack(work),
+                objective=objective,
                 recorder=listener,
                 save_to=state,
                 watch=work.watch("record", advance),

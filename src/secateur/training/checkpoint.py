@@ -1,7 +1,7 @@
 """Where a training run stands at the end of an epoch, as one file without pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ from secateur.store.files import replacing
 
 
 def save(
-    path: Path, net: nn.Module, optimizers: list[Optimizer], what: dict[str, Any], sampler: Mapping[str, Tensor]
+    path: Path,
+    net: nn.Module,
+    optimizers: list[Optimizer],
+    what: dict[str, Any],
+    others: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
-    """Write the net, the optimisers' and the sampler's state and what else to know (numbers and text)."""
+    """Write the net, the optimisers' and others' states, by name, and what else to know (numbers and text)."""
     tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
-    tensors |= {f"sampler.{name}": value for name, value in sampler.items()}
+    tensors |= {f"{other}.{name}": value for other, state in others.items() for name, value in state.items()}
     plain: dict[str, Any] = {}
     for k, optimizer in enumerate(optimizers):
         for p, state in optimizer.state_dict()["state"].items():
@@ -38,8 +42,10 @@ def about(path: Path) -> dict[str, Any]:
     return dict(_metadata(path)["about"])
 
 
-def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Put the net and the optimisers where they were; returns the numbers and text, and the sampler's state."""
+def load(
+    path: Path, net: nn.Module, optimizers: list[Optimizer], others: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Put the net and the optimisers where they were; returns the numbers and text, and the states of `others`."""
     metadata = _metadata(path)
     tensors = load_file(path)
     net.load_state_dict(_under("net.", tensors))
@@ -52,7 +58,7 @@ def load(path: Path, net: nn.Module, optimizers: list[Optimizer]) -> tuple[dict[
                 p, _, key = name.removeprefix(prefix).partition(".")
                 states.setdefault(int(p), {})[key] = value
         optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})
-    return dict(metadata["about"]), _under("sampler.", tensors)
+    return dict(metadata["about"]), {name: _under(f"{name}.", tensors) for name in others}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

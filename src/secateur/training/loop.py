@@ -1,23 +1,21 @@
 """The one training loop, read top to bottom: every job that trains a net runs this."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.data.tensors import Tensors
 from secateur.errors import NonFiniteError
 from secateur.training import checkpoint
-from secateur.training.adversarial import Attack
-from secateur.training.distill import Distill
 from secateur.training.machine import keep_freed_memory
 from secateur.training.nets import Normalised
-from secateur.training.objective import Objective
+from secateur.training.objective import Objective, Supervised
 from secateur.training.optimizers import build, set_rates
 from secateur.training.recipes import Recipe
 from secateur.training.sampling import Length, Sampler, even_batches, look, tell
@@ -63,9 +61,7 @@ def train(
     sampler: Sampler,
     seed: int,
     horizon: int | None = None,
-    teacher: nn.Module | None = None,
-    distill: Distill | None = None,
-    adversary: Attack | None = None,
+    objective: Objective | None = None,
     recorder: Listener | None = None,
     save_to: Path | None = None,
     watch: Watch = SILENT,
@@ -74,15 +70,14 @@ def train(
 
     epochs, in place of steps: for so many epochs of the sampler, however long it makes each; the schedule then goes by
     epochs and their parts, so that it ends with the run. What the sampler wants looked at is looked at before an epoch.
-    distill: what the student hears of the teacher; where it mixes images, the labels' part of the loss mixes too.
-    adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
-    et al. (arXiv:1905.09747). save_to: a checkpoint written at the end of every epoch, from which the run goes on if it
-    is there; delete it when the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in
-    which the loss left the finite numbers; what was recorded and saved before stays.
+    objective: what the run trains for, by default `Supervised` by the labels alone. save_to: a checkpoint written at
+    the end of every epoch, from which the run goes on if it is there; delete it when the net is safe. Raises
+    NonFiniteError, naming epoch and step, at the end of the epoch in which the loss left the finite numbers; what was
+    recorded and saved before stays.
     """
     length = Length(steps, epochs, horizon)
-    objective = Objective(net, data, recipe, seed=seed, teacher=teacher, distill=distill, adversary=adversary)
-    optimizers, at = _start(net, data, recipe, save_to, sampler)
+    objective = objective or Supervised(net, data, recipe, seed=seed)
+    optimizers, at = _start(net, data, recipe, save_to, {"sampler": sampler, "objective": objective})
     while not length.over(at.epoch, at.step):
         started = time.perf_counter()
         watch.begin(at.epoch)
@@ -93,12 +88,14 @@ def train(
         losses = torch.zeros(len(batches), device=data.device)
         net.train()
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
-            ids = ids.to(data.device)
+            ids, progress = ids.to(data.device), length.progress(at.epoch, at.step, k / len(batches))
+            objective.at(progress)
             logits, labels, loss = objective(ids, rows)
             mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
-            set_rates(optimizers, recipe, length.progress(at.epoch, at.step, k / len(batches)), plan.rate)
+            set_rates(optimizers, recipe, progress, plan.rate)
             mean.backward()  # type: ignore[no-untyped-call]
             _move(optimizers)
+            objective.stepped()
             losses[k] = mean.detach()
             if recorder is not None:
                 recorder.batch(ids, logits, labels)
@@ -111,24 +108,26 @@ def train(
             recorder.end_epoch()
         at.epoch, at.seconds = at.epoch + 1, at.seconds + time.perf_counter() - started
         if save_to is not None:
-            checkpoint.save(save_to, net, optimizers, vars(at), sampler.state_dict())
+            states = {"sampler": sampler.state_dict(), "objective": objective.state_dict()}
+            checkpoint.save(save_to, net, optimizers, vars(at), states)
         watch.epoch(at, float(losses.mean()))
     return at
 
 
 def _start(
-    net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None, sampler: Sampler
+    net: Normalised, data: Tensors, recipe: Recipe, save_to: Path | None, others: Mapping[str, Sampler | Objective]
 ) -> tuple[list[Optimizer], Position]:
-    """Bring the net, its optimisers and the sampler to where the run begins, or stood."""
+    """Bring the net, its optimisers and what else has a state to where the run begins, or stood."""
     keep_freed_memory()
     if len(data.shape) == 3:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build(net, recipe)
     if save_to is None or not save_to.exists():
         return optimizers, Position()
-    about, state = checkpoint.load(save_to, net, optimizers)
-    if state:
-        sampler.load_state_dict(state)
+    about, states = checkpoint.load(save_to, net, optimizers, tuple(others))
+    for name, other in others.items():
+        if states[name]:
+            other.load_state_dict(states[name])
     return optimizers, Position(**about)
 
 

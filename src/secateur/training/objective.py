@@ -1,5 +1,7 @@
 """What a batch is trained for: its views, mixtures and attacks, the labels, and what a teacher says."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -24,8 +26,37 @@ class Answer(NamedTuple):
     loss: Tensor
 
 
-class Objective:
-    """Rows and their ids to the net's answer, with a loss to be averaged and run backwards."""
+class Objective(ABC):
+    """Rows and their ids to the net's answer, with a loss to be averaged and run backwards: what a run trains for."""
+
+    def begin(self, epoch: int) -> None:  # noqa: B027 - most need not know
+        """An epoch begins: take up its random streams."""
+
+    def at(self, progress: float) -> None:  # noqa: B027
+        """Before each batch: how much of the run is done, in [0, 1)."""
+
+    @abstractmethod
+    def __call__(self, ids: Tensor, rows: Tensor) -> Answer:
+        """One batch, ids (batch,) and raw rows on the device; the net is in training mode."""
+
+    def stepped(self) -> None:  # noqa: B027
+        """The net has moved."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a run that goes on needs beside the net; nothing where the epoch and the net say it all."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Go on where `state_dict` stood."""
+
+
+class Supervised(Objective):
+    """Cross-entropy with the labels, and with what a teacher says.
+
+    distill: what the student hears of the teacher; where it mixes images, the labels' part of the loss mixes too.
+    adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
+    et al. (arXiv:1905.09747).
+    """
 
     def __init__(
         self,
@@ -34,16 +65,16 @@ class Objective:
         recipe: Recipe,
         *,
         seed: int,
-        teacher: nn.Module | None,
-        distill: Distill | None,
-        adversary: Attack | None,
+        teacher: nn.Module | None = None,
+        distill: Distill | None = None,
+        adversary: Attack | None = None,
     ) -> None:
         self.net, self.data, self.recipe, self.seed = net, data, recipe, seed
         self.teacher, self.distill, self.adversary = teacher, distill, adversary
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Take up the random streams of an epoch."""
+        """Views, attacks and mixtures of an epoch have streams of their own."""
         self._views, self._noise = generator(self.seed, "views", epoch), generator(self.seed, "adversary", epoch)
         self._mix = rng(self.seed, "mix", epoch)
 
