@@ -21,7 +21,8 @@ import numpy as np
 from secateur.dynamic import sampler as sampling
 from secateur.select import random
 from secateur.store.tables import Subset
-from secateur.study.cell import Result, Run, plan_run, run_cell
+from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.run import Run
 from secateur.study.session import Session, session
 from secateur.training import loop
 

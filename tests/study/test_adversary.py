@@ -10,8 +10,10 @@ import secateur as sc
 from secateur.cli import tables
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, write_json
-from secateur.study.cell import Result, _attack, _digest, content_hash, plan_run
+from secateur.study.cell import Result, plan_run
+from secateur.study.material import attack_of, digest_of
 from secateur.study.row import Row
+from secateur.study.run import content_hash
 from secateur.study.session import session
 from secateur.training.adversarial import Adversary
 from tests.conftest import SMALL
@@ -92,7 +94,7 @@ class TestCells:
                 "teacher": None,
             }
             expected = content_hash(json.dumps(about, sort_keys=True).encode())
-            assert _digest(work, run) == _digest(work, self.run(work, adversary="off")) == expected
+            assert digest_of(work, run) == digest_of(work, self.run(work, adversary="off")) == expected
 
     def test_with_one_its_name_depends_on_all_of_it_and_on_the_budgets(self, few_digits, tmp_path):
         with session(few_digits[0], tmp_path / "out", quiet=True) as work:
@@ -105,10 +107,10 @@ class TestCells:
                 {"adversary": "l2:eps=0.5", "margins": np.full(512, 0.1)},
                 {"adversary": "l2:eps=0.5", "margins": np.full(512, 0.2)},
             ]
-            names = [_digest(work, self.run(work, **way)) for way in ways]
+            names = [digest_of(work, self.run(work, **way)) for way in ways]
             again = self.run(work, adversary=Adversary("l2", 0.5), margins=np.full(512, 0.2))
             assert len(set(names)) == len(ways)
-            assert _digest(work, again) == names[-1]
+            assert digest_of(work, again) == names[-1]
 
     def test_a_margin_is_not_asked_of_rows_that_cannot_be_read(self, tmp_path):
         from tests.data.made import image_table, pixels, png
@@ -119,7 +121,7 @@ class TestCells:
         with session(image_table(40, encoded=encoded), tmp_path / "out", quiet=True, reading=reading) as work:
             margins = np.full(40, 0.2)
             margins[11] = np.nan
-            attack = _attack(work, self.run(work, adversary="l2:eps=0.5", margins=margins))
+            attack = attack_of(work, self.run(work, adversary="l2:eps=0.5", margins=margins))
             assert attack.budgets[10:13].tolist() == pytest.approx([0.2, 0.0, 0.2])
             margins[12] = np.nan
             with pytest.raises(SecateurError, match="margins: expected lengths of 0 or more, got nan at example 12"):

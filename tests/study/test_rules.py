@@ -42,8 +42,8 @@ def test_a_rule_chooses_inside_a_subset(few_digits, pruned, tmp_path):
 
 def test_esps_draws_from_all_of_the_data_by_the_scores_of_the_subset(few_digits, pruned, tmp_path, monkeypatch):
     seen = []
-    original = cell._sampler
-    monkeypatch.setattr(cell, "_sampler", lambda work, run: seen.append(original(work, run)) or seen[-1])
+    original = cell.sampler_of
+    monkeypatch.setattr(cell, "sampler_of", lambda work, run: seen.append(original(work, run)) or seen[-1])
     result = train(few_digits, tmp_path, "esps:keep=0.1", subset=pruned)
     assert (result.kept, result.examples) == (512, 4 * 51)
     pool = np.argsort(-np.asarray(sc.Subset.open(pruned).table["score"]), kind="stable")[:138]  # 0.27 of 512

@@ -153,6 +153,12 @@ def train(
         str | None,
         typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
     ] = None,
+    objective: Annotated[
+        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5")
+    ] = "supervised",
+    start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to go on from")] = None,
+    unlabelled: Annotated[str | None, typer.Option(help="DATA whose labels, if any, are not looked at")] = None,
+    difficulty: Annotated[Path | None, typer.Option(help="an OUT folder with features, for supervised:entropy")] = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
     epochs: o.Epochs = None,
@@ -164,7 +170,8 @@ def train(
 
     result = run(
         data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
-        adversary=adversary, rule=rule, **job.options,
+        adversary=adversary, rule=rule, objective=objective, start=start, unlabelled=unlabelled, difficulty=difficulty,
+        **job.options,
     )  # fmt: skip
     if job.json:
         show.as_json(dataclasses.asdict(result))

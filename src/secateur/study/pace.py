@@ -11,9 +11,9 @@ import torch
 from secateur.fields import FIELDS, RECORDED
 from secateur.methods import Method, Setting
 from secateur.study.budget import full_steps
-from secateur.study.cell import Run
 from secateur.study.probing import Probing
 from secateur.study.record import RecordingPlan
+from secateur.study.run import Run
 from secateur.study.session import Session
 from secateur.training.loop import Watch
 from secateur.training.loop import train as run_loop

@@ -8,12 +8,13 @@ import numpy as np
 from secateur.methods import Method, Setting
 from secateur.registry import get
 from secateur.study.bill import spent_once
+from secateur.study.material import validation_ids
 from secateur.study.out import Out
 from secateur.study.pick import Checked
 from secateur.study.pool import Pool
 from secateur.study.probe import probe_in
 from secateur.study.probing import Probing
-from secateur.study.query import recall_in, validation_ids
+from secateur.study.query import recall_in
 from secateur.study.record import RecordingPlan, record_in
 from secateur.study.session import Session
 

@@ -15,9 +15,9 @@ from secateur.store.files import remove
 from secateur.store.probed import BLOCK, ProbeWriter
 from secateur.store.recording import Recording, RecordingWriter
 from secateur.study.budget import full_steps
-from secateur.study.cell import content_hash
 from secateur.study.probing import OWN, Knobs, Probing
 from secateur.study.record import RecordingPlan
+from secateur.study.run import content_hash
 from secateur.study.session import Session
 from secateur.training.embedders import embedder
 from secateur.training.loop import train as run_loop

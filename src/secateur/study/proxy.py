@@ -1,8 +1,9 @@
 """How good the recorded proxy is itself: the teacher's accuracy, and what its recording run would have given alone."""
 
 from secateur.store.files import read_json
-from secateur.study.cell import Result, content_hash
+from secateur.study.cell import Result
 from secateur.study.record import RecordingPlan
+from secateur.study.run import content_hash
 from secateur.study.session import Session
 from secateur.training.evaluate import accuracy
 from secateur.training.nets import load_net

@@ -12,10 +12,11 @@ from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
 from secateur.study.bill import make_bill, write_bills
 from secateur.study.budget import full_steps
-from secateur.study.cell import Result, Run, plan_run
+from secateur.study.cell import Result, plan_run
 from secateur.study.held import read_limits
 from secateur.study.prepare import Needs
 from secateur.study.record import RecordingPlan
+from secateur.study.run import Run
 from secateur.study.select import select_in, write_kept_in
 from secateur.study.session import Session, session
 from secateur.study.train import train_in

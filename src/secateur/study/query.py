@@ -2,24 +2,14 @@
 
 import numpy as np
 
-from secateur.data.parts import stratified
 from secateur.store.files import read_json, remove, write_json
 from secateur.study.budget import full_steps
+from secateur.study.material import validation_ids
 from secateur.study.record import RecordingPlan
 from secateur.study.session import Session
 from secateur.training.evaluate import accuracy
 from secateur.training.loop import train as run_loop
 from secateur.training.sampling import Shuffled
-from secateur.training.seeding import rng
-
-VALIDATION = 0.1
-"""The seeded, stratified part of the train split that serves every choice."""
-
-
-def validation_ids(work: Session, seed: int) -> np.ndarray:
-    """The validation part of the train split, sorted."""
-    train = work.source.train
-    return stratified(train.labels, train.usable, VALIDATION, rng(seed, "validation"))
 
 
 def recall_in(work: Session, plan: RecordingPlan) -> np.ndarray:

@@ -1,17 +1,25 @@
 """Training on a subset, with or without a teacher."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from secateur.data.columns import NO_LABELS
+from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
+from secateur.scores.embedding import rmd_weights
+from secateur.store.recording import Recording
 from secateur.store.tables import Subset
-from secateur.study.cell import Result, Run, plan_run, run_cell
+from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.pool import Pool
+from secateur.study.run import Run
 from secateur.study.session import Session, session
 from secateur.training.adversarial import Adversary
 from secateur.training.distill import Distill
+from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
 
 
@@ -24,6 +32,10 @@ def train(
     adversary: str | Adversary | None = None,
     margins: np.ndarray | None = None,
     rule: str | Rule | None = None,
+    objective: str | Aim = "supervised",
+    start: str | Path | None = None,
+    unlabelled: Any = None,
+    difficulty: np.ndarray | str | Path | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
     epochs: int | None = None,
@@ -43,7 +55,11 @@ def train(
     or `a=0.95,t=4`. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
     accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. rule:
     of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
-    (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. epochs: of the
+    (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. objective: what
+    the net trains for, `supervised` with knobs or another of `secateur.training.aims`; unlabelled: a pool for those
+    that learn from one, read as the data are but without labels; difficulty: (examples,) in [0, 1], or an OUT folder
+    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head apart where it has
+    other classes. epochs: of the
     full run that the budget is counted from, the recipe's own by default; with a rule, of this run, and there is no
     budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
     """
@@ -67,6 +83,10 @@ def train(
             adversary=adversary,
             margins=margins,
             rule=chosen_rule,
+            objective=objective,
+            start=start,
+            unlabelled=None if unlabelled is None else open_pool(unlabelled, work, reading),
+            difficulty=difficulty_in(difficulty) if isinstance(difficulty, (str, Path)) else difficulty,
         )
         return train_in(work, run, budget)
 
@@ -76,3 +96,19 @@ def train_in(work: Session, run: Run, budget: str) -> Result:
     result = run_cell(work, run)
     work.out.note("train", {"cell": result.folder, "budget": budget}, seconds=result.seconds, examples=result.examples)
     return result
+
+
+def open_pool(pool: Any, work: Session, reading: Mapping[str, Any]) -> Source:
+    """Read a pool whose labels, if it has any, are not looked at; images are brought to the size of the data's."""
+    size = work.source.train.shape[0] if work.source.train.is_image else None
+    how = {name: value for name, value in reading.items() if name in ("on_bad", "memory", "cache")}
+    with work.progress.stage("reading the pool"):
+        return open_data(pool, label=NO_LABELS, size=size, **how)
+
+
+def difficulty_in(out: str | Path) -> np.ndarray:
+    """How hard each example is by the features that OUT holds, in (0, 1]; 0 for rows that cannot be used."""
+    pool = Pool.of(Recording.open(Path(out)))
+    values, usable = np.zeros(len(pool.labels)), pool.usable
+    values[usable] = rmd_weights(np.asarray(pool.field("features"))[usable], pool.labels[usable])
+    return values

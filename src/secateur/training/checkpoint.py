@@ -24,14 +24,9 @@ def save(
     """Write the net, the optimisers' and others' states, by name, and what else to know (numbers and text)."""
     tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors |= {f"{other}.{name}": value for other, state in others.items() for name, value in state.items()}
-    plain: dict[str, Any] = {}
-    for k, optimizer in enumerate(optimizers):
-        for p, state in optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{k}.{p}.{name}"] = value
-                else:
-                    plain[f"optimizer.{k}.{p}.{name}"] = value
+    moving = momentum(optimizers)
+    tensors |= {name: value for name, value in moving.items() if isinstance(value, Tensor)}
+    plain = {name: value for name, value in moving.items() if not isinstance(value, Tensor)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as beside:
         save_file(tensors, beside, metadata={"secateur": json.dumps({"about": what, "plain": plain}, sort_keys=True)})
@@ -48,20 +43,33 @@ def load(
     """Put the net and the optimisers where they were; returns the numbers and text, and the states of `others`."""
     metadata = _metadata(path)
     tensors = load_file(path)
-    net.load_state_dict(_under("net.", tensors))
+    net.load_state_dict(under("net.", tensors))
+    set_momentum(optimizers, {**tensors, **metadata["plain"]})
+    return dict(metadata["about"]), {name: under(f"{name}.", tensors) for name in others}
+
+
+def momentum(optimizers: list[Optimizer]) -> dict[str, Any]:
+    """What the optimisers carry from step to step, by names that say of which parameter."""
+    return {
+        f"optimizer.{k}.{p}.{name}": value
+        for k, optimizer in enumerate(optimizers)
+        for p, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def set_momentum(optimizers: list[Optimizer], values: Mapping[str, Any]) -> None:
+    """Put it back; names of anything else are passed over."""
     for k, optimizer in enumerate(optimizers):
-        whole = optimizer.state_dict()
-        prefix = f"optimizer.{k}."
         states: dict[int, dict[str, Any]] = {}
-        for name, value in {**tensors, **metadata["plain"]}.items():
-            if name.startswith(prefix):
-                p, _, key = name.removeprefix(prefix).partition(".")
-                states.setdefault(int(p), {})[key] = value
-        optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})
-    return dict(metadata["about"]), {name: _under(f"{name}.", tensors) for name in others}
+        for name, value in under(f"optimizer.{k}.", values).items():
+            p, _, key = name.partition(".")
+            states.setdefault(int(p), {})[key] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """What is named with that prefix, without it."""
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 

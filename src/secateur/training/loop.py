@@ -90,7 +90,9 @@ def train(
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
             ids, progress = ids.to(data.device), length.progress(at.epoch, at.step, k / len(batches))
             objective.at(progress)
-            logits, labels, loss = objective(ids, rows)
+            logits, labels, loss, taken = objective(ids, rows)
+            if taken is not None:
+                ids, weights = ids[taken], None if weights is None else weights[taken.cpu()]
             mean = loss.mean() if weights is None else (loss * weights.to(loss)).mean()
             set_rates(optimizers, recipe, progress, plan.rate)
             mean.backward()  # type: ignore[no-untyped-call]

@@ -1,9 +1,11 @@
 """What a batch is trained for: its views, mixtures and attacks, the labels, and what a teacher says."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,15 +17,20 @@ from secateur.training.machine import autocast
 from secateur.training.mixing import Mixture, mixed
 from secateur.training.nets import Normalised
 from secateur.training.recipes import Recipe
+from secateur.training.regularisers import bent, entropy
 from secateur.training.seeding import generator, rng
 
 
 class Answer(NamedTuple):
-    """What the net said of a batch: logits (batch, classes) in float32, the labels, and the loss of each (batch,)."""
+    """What the net said of a batch: logits (batch, classes) in float32, the labels, and the loss of each (batch,).
+
+    taken: where only some were trained on, their places in the batch; all of the above is of these alone.
+    """
 
     logits: Tensor
     labels: Tensor
     loss: Tensor
+    taken: Tensor | None = None
 
 
 class Objective(ABC):
@@ -50,12 +57,49 @@ class Objective(ABC):
         """Go on where `state_dict` stood."""
 
 
+@dataclass(frozen=True)
+class Material:
+    """What objectives are made of; net and data on their device.
+
+    unlabelled: a pool beside the data, whose labels are not looked at. validation: ids that the sampler never visits.
+    difficulty: (examples,) in [0, 1], 1 for the hardest. fresh: another net for the same data, of a spec and a seed.
+    """
+
+    net: Normalised
+    data: Tensors
+    recipe: Recipe
+    seed: int
+    teacher: nn.Module | None = None
+    distill: Distill | None = None
+    adversary: Attack | None = None
+    unlabelled: Tensors | None = None
+    validation: np.ndarray | None = None
+    difficulty: Tensor | None = None
+    fresh: Callable[[str, int], Normalised] | None = None
+
+
+@dataclass(frozen=True)
+class Aim(ABC):
+    """What a run is to train for, as a value: `supervised:entropy=0.2`. Makes the objective when there is a net.
+
+    needs: what of the material must be there; takes: what else may be.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    takes: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def objective(self, given: Material) -> Objective:
+        """The objective of one run."""
+
+
 class Supervised(Objective):
     """Cross-entropy with the labels, and with what a teacher says.
 
     distill: what the student hears of the teacher; where it mixes images, the labels' part of the loss mixes too.
     adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
-    et al. (arXiv:1905.09747).
+    et al. (arXiv:1905.09747). hopeful: how much the entropy of an example's prediction is taken off its loss
+    (examples,). curvature: how much of how far the loss bends over a step of h is added.
     """
 
     def __init__(
@@ -68,9 +112,13 @@ class Supervised(Objective):
         teacher: nn.Module | None = None,
         distill: Distill | None = None,
         adversary: Attack | None = None,
+        hopeful: Tensor | None = None,
+        curvature: float = 0.0,
+        h: float = 3.0,
     ) -> None:
         self.net, self.data, self.recipe, self.seed = net, data, recipe, seed
         self.teacher, self.distill, self.adversary = teacher, distill, adversary
+        self.hopeful, self.curvature, self.h = hopeful, curvature, h
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
@@ -80,19 +128,32 @@ class Supervised(Objective):
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Answer:
         """One batch; ids and rows on the device."""
-        labels, mixture = self.data.labels[ids], None
-        rows = self.recipe.views(rows, self._views)
-        if self.distill is not None and self.distill.mixes:
-            mixture = mixed(rows, mixup=self.distill.mixup, cutmix=self.distill.cutmix, draw=self._mix)
+        return self.judge(ids, self.views(rows))
+
+    def views(self, rows: Tensor) -> Tensor:
+        """One random view of each row."""
+        return self.recipe.views(rows, self._views)
+
+    def judge(self, ids: Tensor, rows: Tensor) -> Answer:
+        """The answer to views of the rows of `ids`."""
+        labels, mixture, distill = self.data.labels[ids], None, self.distill
+        if distill is not None and distill.mixes:
+            mixture = mixed(rows, mixup=distill.mixup, cutmix=distill.cutmix, draw=self._mix)
             rows = mixture.rows
         seen = rows if self.adversary is None else self.adversary(self.net, rows, labels, ids, self._noise)
-        with autocast(self.data.device):
-            logits = self.net(seen).float()
+        logits, bend = self._answer(seen, labels)
         loss = self._cross_entropy(logits, labels, mixture)
-        if self.distill is not None and self.teacher is not None:
-            told = divergence(logits, _heard(self.teacher, rows), self.distill.t)
-            loss = (1 - self.distill.a) * loss + self.distill.a * told
-        return Answer(logits, labels, loss)
+        if distill is not None and self.teacher is not None:
+            loss = (1 - distill.a) * loss + distill.a * divergence(logits, heard(self.teacher, rows), distill.t)
+        if self.hopeful is not None:
+            loss = loss - self.hopeful[ids] * entropy(logits)
+        return Answer(logits, labels, loss if bend is None else loss + self.curvature * bend)
+
+    def _answer(self, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.curvature:
+            return bent(self.net, seen, labels, h=self.h)
+        with autocast(self.data.device):
+            return self.net(seen).float(), None
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, mixture: Mixture | None) -> Tensor:
         """Of a mixture with the labels of both its parts."""
@@ -104,7 +165,7 @@ class Supervised(Objective):
 
 
 @torch.no_grad()
-def _heard(teacher: nn.Module, rows: Tensor) -> Tensor:
+def heard(teacher: nn.Module, rows: Tensor) -> Tensor:
     """What the teacher says of the very view the student sees, or would see without an adversary."""
     with autocast(rows.device):
         return teacher(rows).float()

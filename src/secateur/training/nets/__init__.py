@@ -7,6 +7,7 @@ data are its first layer, so that a saved net carries its own normalisation and 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -129,18 +130,10 @@ def save_net(net: Normalised, path: Path, *, spec: str, shape: Shape, classes: i
 
 def load_net(path: Path, *, device: torch.device) -> Normalised:
     """Build a saved net again, in eval mode."""
-    if not path.is_file():
-        raise StoreError(f"{path}: expected a net saved by secateur, found none")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["secateur"])
-        tensors = load_file(path, device="cpu")
-    except Exception as error:
-        raise StoreError(f"{path}: not a whole net saved by secateur ({error})") from None
-    shape = tuple(about["shape"])
+    about, tensors = _saved(path)
     net = build(
         about["net"],
-        shape=shape,
+        shape=tuple(about["shape"]),
         classes=about["classes"],
         mean=tensors["mean"],
         spread=tensors["spread"],
@@ -148,3 +141,42 @@ def load_net(path: Path, *, device: torch.device) -> Normalised:
     )
     net.load_state_dict(tensors)
     return net.to(device).eval()
+
+
+def spec_in(path: Path, asked: str | None = None) -> str:
+    """What a saved net is. asked: what it should be; raises SecateurError where it is something else."""
+    spec = str(_saved(path)[0]["net"])
+    if asked not in (None, spec):
+        raise SecateurError(f"start: {path} is a {spec}, and the net asked for is {asked}; leave --net out")
+    return spec
+
+
+def adopt(net: Normalised, path: Path) -> Normalised:
+    """Put a saved net's weights, and its normalisation, into a fresh one of its kind.
+
+    The head stays fresh where the saved one is for another number of classes. Raises SecateurError where anything else
+    does not fit.
+    """
+    about, tensors = _saved(path)
+    own = net.state_dict()
+    heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1:]
+    fits = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    if odd := sorted(name for name in own if name not in fits and name.rpartition(".")[0] not in heads):
+        raise SecateurError(
+            f"start: {path} is a {about['net']} for rows of shape {tuple(about['shape'])} and does not fit the data: see "
+            f"{odd[0]}"
+        )
+    net.load_state_dict(own | fits)
+    return net
+
+
+def _saved(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is told of a saved net, and its tensors on the CPU."""
+    if not path.is_file():
+        raise StoreError(f"{path}: expected a net saved by secateur, found none")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["secateur"])
+        return dict(about), load_file(path, device="cpu")
+    except Exception as error:
+        raise StoreError(f"{path}: not a whole net saved by secateur ({error})") from None

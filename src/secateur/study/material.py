@@ -1,0 +1,134 @@
+"""What a run is made of: its net, what each epoch visits, what it trains for."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from secateur import dynamic
+from secateur.data.parts import stratified
+from secateur.data.tensors import Tensors
+from secateur.errors import SecateurError
+from secateur.study.run import Run, model_in
+from secateur.study.session import Session
+from secateur.training.adversarial import Attack
+from secateur.training.aims import spec_of
+from secateur.training.distill import load_teacher
+from secateur.training.nets import Normalised, adopt
+from secateur.training.objective import Material, Objective
+from secateur.training.sampling import Shuffled
+from secateur.training.seeding import rng
+
+VALIDATION = 0.1
+"""The seeded, stratified part of the train split that serves every choice."""
+
+
+def net_of(work: Session, run: Run) -> Normalised:
+    """A fresh net, or the saved one to start from with a head for these classes."""
+    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
+    return net if run.start is None else adopt(net, model_in(run.start))
+
+
+def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
+    """What each epoch visits: the subset, or what a rule makes of it, without validation examples where needed."""
+    ids, weights, subset = work.source.train.usable, None, run.subset
+    if subset is not None:
+        ids, weights = subset.ids, None if (subset.weights == 1).all() else subset.weights
+    if "validation" in run.aim.needs:
+        apart = np.isin(ids, validation_ids(work, run.seed), invert=True)
+        ids, weights = ids[apart], None if weights is None else weights[apart]
+    if run.rule is None:
+        return Shuffled(ids, run.seed, weights)
+    if weights is not None:
+        raise SecateurError("rule: the subset has weights, which rules do not know; leave the rule or the subset out")
+    score = None
+    if "score" in run.rule.needs:
+        ids, score = work.source.train.usable, None if subset is None else np.asarray(subset.table["score"], float)
+    rows = len(work.source.train)
+    return dynamic.Sampler(run.rule, examples=rows, seed=run.seed, epochs=run.epochs, pool=ids, score=score)
+
+
+def validation_ids(work: Session, seed: int) -> np.ndarray:
+    """The validation part of the train split, sorted."""
+    train = work.source.train
+    return stratified(train.labels, train.usable, VALIDATION, rng(seed, "validation"))
+
+
+def attack_of(work: Session, run: Run) -> Attack | None:
+    """The adversary with a budget for every example; rows that cannot be read are never visited, and get none."""
+    if run.adversary is None:
+        return None
+    run.adversary.check_shape(work.train.shape)
+    margins = run.margins
+    if margins is not None and margins.shape == work.source.train.labels.shape:
+        usable = np.isin(np.arange(len(margins)), work.source.train.usable)
+        margins = np.where(usable, margins, 0.0)
+    return Attack.of(run.adversary, len(work.source.train), margins, work.device)
+
+
+def digest_of(work: Session, run: Run) -> str:
+    """A name for everything the result depends on."""
+    attack = attack_of(work, run)
+    return run.digest(work.source.fingerprint, None if attack is None else attack.budgets.cpu().numpy())
+
+
+def objective_of(work: Session, run: Run, net: Normalised) -> Objective:
+    """What the run trains for."""
+    given = Material(
+        net,
+        work.train,
+        run.recipe,
+        run.seed,
+        teacher=_teacher(work, run),
+        distill=run.distill,
+        adversary=attack_of(work, run),
+        unlabelled=None if run.unlabelled is None else Tensors(run.unlabelled.train, work.device),
+        validation=validation_ids(work, run.seed) if "validation" in run.aim.needs else None,
+        difficulty=_difficulty(work, run),
+        fresh=lambda spec, seed: work.build_net(spec, seed=seed, whiten=run.recipe.whiten),
+    )
+    return run.aim.objective(given)
+
+
+def check_aim(work: Session, run: Run) -> None:
+    """Raise SecateurError where the run lacks what its aim needs, or has what it would not look at."""
+    given = {
+        "teacher": run.teacher is not None,
+        "adversary": run.adversary is not None,
+        "unlabelled": run.unlabelled is not None,
+        "difficulty": run.difficulty is not None,
+    }
+    name = spec_of(run.aim)
+    for what, there in given.items():
+        if not there and what in run.aim.needs:
+            raise SecateurError(f"{what}: objective {name} needs it, got none; pass {what}=, or --{what} there")
+        if there and what not in run.aim.needs | run.aim.takes:
+            raise SecateurError(f"{what}: objective {name} does not look at it; leave one of the two out")
+    if run.unlabelled is not None and run.unlabelled.train.shape != work.source.train.shape:
+        raise SecateurError(
+            f"unlabelled: expected rows of shape {work.source.train.shape}, as the data, got "
+            f"{run.unlabelled.train.shape}; bring both to one size with --size"
+        )
+    _difficulty(work, run)
+
+
+def _difficulty(work: Session, run: Run) -> Tensor | None:
+    if run.difficulty is None:
+        return None
+    values, examples = np.asarray(run.difficulty, dtype=np.float32), len(work.source.train)
+    if values.shape != (examples,):
+        raise SecateurError(f"difficulty: expected one number an example ({examples},), got shape {values.shape}")
+    wrong = ~((values >= 0) & (values <= 1))
+    wrong[np.isin(np.arange(examples), work.source.train.usable, invert=True)] = False
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise SecateurError(f"difficulty: expected numbers in [0, 1], got {values[at]} of example {at}")
+    return torch.from_numpy(values).to(work.device)
+
+
+def _teacher(work: Session, run: Run) -> nn.Module | Any | None:
+    if run.distill is None:
+        return None
+    sample = work.train.sample(work.source.train.usable[:2])
+    return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)

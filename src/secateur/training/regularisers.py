@@ -1,0 +1,47 @@
+"""What a loss may have beside the labels: entropy where examples are hard, and how far the loss bends."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur.training.machine import autocast
+from secateur.training.nets import Normalised
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of each prediction in nats (batch,), from logits (batch, classes).
+
+    >>> entropy(torch.tensor([[0., 0.], [100., 0.]]))
+    tensor([0.6931, 0.0000])
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def bent(net: Normalised, rows: Tensor, labels: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+    """Logits (batch, classes) in float32, and how much the loss of each row bends (batch,), to be run backwards.
+
+    The curvature is that of `training.probes.curvature`: how much the input gradient of the cross-entropy turns over a
+    step of length h, in the space the net's body sees, along its own sign; but in the net's own mode, so that batch
+    norm sees the moved rows too, and with a graph. The direction of the step is taken as given. Source: Garg & Roy,
+    CVPR 2023; a forward and two backward passes more than without.
+    """
+    x = net.normalise(rows).requires_grad_()
+    logits, before = _slope(net, x, labels)
+    sign = before.detach().sign()
+    length = _lengths(sign).clamp(min=1.0).view(-1, *[1] * (x.ndim - 1))
+    _, after = _slope(net, x + h * sign / length, labels)
+    return logits, _lengths(after - before)
+
+
+def _slope(net: Normalised, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of each row's cross-entropy in x."""
+    with autocast(x.device):
+        logits = net.body(x).float()
+    return logits, torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), x, create_graph=True)[0]
+
+
+def _lengths(x: Tensor) -> Tensor:
+    """Over all dimensions of a row; the gradient at 0 is 0, not nan."""
+    squares = x.flatten(1).square().sum(dim=1)
+    return torch.where(squares > 0, squares, 1.0).sqrt() * (squares > 0)
