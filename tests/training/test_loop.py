@@ -12,11 +12,12 @@ from secateur.data.tensors import Tensors
 from secateur.dynamic import Plan, Sampler
 from secateur.errors import NonFiniteError
 from secateur.fields import RECORDED
+from secateur.training.aims import Plain
 from secateur.training.distill import Distill
 from secateur.training.evaluate import accuracy
 from secateur.training.loop import SILENT, Watch, train
 from secateur.training.nets import build
-from secateur.training.objective import Supervised
+from secateur.training.objective import Material
 from secateur.training.recipes import RECIPES, Recipe, recipe
 from secateur.training.sampling import Shuffled, even_batches
 from tests.data.made import image_table
@@ -37,14 +38,19 @@ def net(spec="resnet9:0.25", whiten=None, data=None):
     return made
 
 
+def fresh(spec, seed):
+    return net(spec)
+
+
 def run(name="sgd", *, data=None, steps=9, spec="resnet9:0.25", start=None, weights=None, changes="", **options):
-    """Train; the options are of the objective or else of the loop."""
+    """Train; the options are of the objective, or of what an aim is made of, or else of the loop."""
     data = data or tensors()
     chosen = recipe(f"{name}:batch=8{changes}")
     chosen = dataclasses.replace(chosen, views=chosen.views.for_shape(data.shape))
     student = start or net(spec, chosen.whiten, data)
-    what = {name: options.pop(name, None) for name in ("teacher", "distill", "adversary")}
-    objective = Supervised(student, data, chosen, seed=0, **what)
+    names = ("teacher", "distill", "adversary", "difficulty", "unlabelled", "validation")
+    given = Material(student, data, chosen, 0, **{name: options.pop(name, None) for name in names}, fresh=fresh)
+    objective = options.pop("objective_of", Plain()).objective(given)
     sampler = Shuffled(data.usable, 0, weights)
     done = train(student, data, chosen, steps=steps, sampler=sampler, seed=0, objective=objective, **options)
     return student, done

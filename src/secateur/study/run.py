@@ -18,7 +18,6 @@ from secateur.training.distill import Distill
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
 
-
 PLAIN = Plain()
 
 

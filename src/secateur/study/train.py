@@ -10,6 +10,7 @@ from secateur.data.columns import NO_LABELS
 from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
+from secateur.errors import WrongData
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
@@ -86,7 +87,7 @@ def train(
             objective=objective,
             start=start,
             unlabelled=None if unlabelled is None else open_pool(unlabelled, work, reading),
-            difficulty=difficulty_in(difficulty) if isinstance(difficulty, (str, Path)) else difficulty,
+            difficulty=difficulty_in(difficulty, work) if isinstance(difficulty, (str, Path)) else difficulty,
         )
         return train_in(work, run, budget)
 
@@ -106,9 +107,15 @@ def open_pool(pool: Any, work: Session, reading: Mapping[str, Any]) -> Source:
         return open_data(pool, label=NO_LABELS, size=size, **how)
 
 
-def difficulty_in(out: str | Path) -> np.ndarray:
+def difficulty_in(out: str | Path, work: Session) -> np.ndarray:
     """How hard each example is by the features that OUT holds, in (0, 1]; 0 for rows that cannot be used."""
-    pool = Pool.of(Recording.open(Path(out)))
+    recording = Recording.open(Path(out))
+    if recording.fingerprint != work.source.fingerprint:
+        raise WrongData(
+            f"difficulty: {out} was made from other data (fingerprint {recording.fingerprint}, not "
+            f"{work.source.fingerprint}); name the OUT folder of a run on this data"
+        )
+    pool = Pool.of(recording)
     values, usable = np.zeros(len(pool.labels)), pool.usable
     values[usable] = rmd_weights(np.asarray(pool.field("features"))[usable], pool.labels[usable])
     return values

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from secateur.training.machine import autocast
 from secateur.training.nets import Normalised
 
 
@@ -23,8 +22,9 @@ def bent(net: Normalised, rows: Tensor, labels: Tensor, *, h: float) -> tuple[Te
 
     The curvature is that of `training.probes.curvature`: how much the input gradient of the cross-entropy turns over a
     step of length h, in the space the net's body sees, along its own sign; but in the net's own mode, so that batch
-    norm sees the moved rows too, and with a graph. The direction of the step is taken as given. Source: Garg & Roy,
-    CVPR 2023; a forward and two backward passes more than without.
+    norm sees the moved rows too, with a graph, and in float32 where training is in bfloat16, which is too coarse for
+    differences. The direction of the step is taken as given. Source: Garg & Roy, CVPR 2023; a forward and two backward
+    passes more than without.
     """
     x = net.normalise(rows).requires_grad_()
     logits, before = _slope(net, x, labels)
@@ -36,8 +36,7 @@ def bent(net: Normalised, rows: Tensor, labels: Tensor, *, h: float) -> tuple[Te
 
 def _slope(net: Normalised, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and the gradient of each row's cross-entropy in x."""
-    with autocast(x.device):
-        logits = net.body(x).float()
+    logits = net.body(x)
     return logits, torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), x, create_graph=True)[0]
 
 

@@ -1,0 +1,50 @@
+"""Objectives by name through the jobs: what they need, what they refuse, that each is a run of its own."""
+
+import numpy as np
+import pytest
+
+import secateur as sc
+from secateur.errors import SecateurError
+
+HOW = {"net": "mlp", "epochs": 4, "quiet": True, "threads": 1}
+
+
+def train(few_digits, out, **options):
+    rows, test = few_digits
+    return sc.train(rows, test=test, out=out, **{**HOW, **options})
+
+
+def test_a_filtered_run_trains_on_the_part_that_passes_and_says_so(few_digits, tmp_path):
+    result = train(few_digits, tmp_path, objective="filtered:by=mlp:0.1,passing=0.25", epochs=8)
+    assert result.objective == "filtered:by=mlp:0.1,passing=0.25"
+    assert result.examples == pytest.approx(8 * 512 / 4, rel=0.1)
+    assert result.accuracy > 0.5
+    assert train(few_digits, tmp_path, epochs=8).folder != result.folder
+
+
+def test_difficulty_by_the_features_of_a_pruning_is_in_the_unit_interval(few_digits, tmp_path):
+    rows, test = few_digits
+    how = {"net": "mlp", "record_epochs": 2, "epochs": 2, "quiet": True, "threads": 1}
+    sc.prune(rows, test=test, keep=0.3, method="rmd", out=tmp_path / "pruned", **how)
+    out, spec = tmp_path / "out", "supervised:entropy=0.3"
+    regular = train(few_digits, out, objective=spec, difficulty=tmp_path / "pruned")
+    given = train(few_digits, out, objective=spec, difficulty=np.full(512, 0.5))
+    assert len({regular.folder, given.folder, train(few_digits, out).folder}) == 3
+    assert regular.objective == "supervised:entropy=0.3"
+    assert regular.ece is not None
+    with pytest.raises(SecateurError, match="difficulty: .* was made from other data"):
+        sc.train(test, objective=spec, difficulty=tmp_path / "pruned", out=tmp_path / "other", **HOW)
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"difficulty": np.ones(512), "objective": "filtered"}, "difficulty: objective filtered does not look at it"),
+        ({"unlabelled": "digits"}, "unlabelled: objective supervised does not look at it"),
+        ({"difficulty": np.ones(5)}, r"difficulty: expected one number an example \(512,\), got shape \(5,\)"),
+        ({"difficulty": np.full(512, 2.0)}, r"difficulty: expected numbers in \[0, 1\], got 2.0 of example 0"),
+    ],
+)
+def test_what_an_objective_would_not_look_at_or_cannot_use_is_refused(few_digits, tmp_path, options, told):
+    with pytest.raises(SecateurError, match=told):
+        train(few_digits, tmp_path, **options)
