@@ -52,7 +52,9 @@ def prepared(
     pool, checked = needs.meet(work, record, taught=True)
     each = tuple(range(asked.seeds))
     lessons = lessons_of(work, ("auto",), (PROXY,), ())
-    return Plan(work, pool, None, recipe, None, "balanced", lessons, asked.adversary, Limits(), each, needs), checked
+    return Plan(
+        work, pool, None, recipe, None, "balanced", lessons, asked.student or asked.adversary, Limits(), each, needs
+    ), checked
 
 
 def rows(asked: argparse.Namespace, recipe: str) -> None:
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--taught", action="store_true")
     parser.add_argument("--adversary", help="as l2:eps=0.25,steps=1")
+    parser.add_argument("--student", help="another adversary for what is trained on the subset")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     asked.data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data)

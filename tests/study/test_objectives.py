@@ -48,3 +48,17 @@ def test_difficulty_by_the_features_of_a_pruning_is_in_the_unit_interval(few_dig
 def test_what_an_objective_would_not_look_at_or_cannot_use_is_refused(few_digits, tmp_path, options, told):
     with pytest.raises(SecateurError, match=told):
         train(few_digits, tmp_path, **options)
+
+
+def test_a_teachers_answers_are_kept_in_the_folder_for_all_students_of_a_subset(few_digits, pruned, tmp_path):
+    how = {"subset": pruned, "teacher": pruned, "net": "resnet9:0.25", "epochs": 2}
+    one = train(few_digits, tmp_path, distill="a=0.5,views=2", **how)
+    kept = sorted((tmp_path / "soft").glob("*/*.npy"))
+    assert [path.name for path in kept] == ["view-0.npy", "view-1.npy"]
+    before = [path.stat().st_mtime_ns for path in kept]
+    other = train(few_digits, tmp_path, distill="a=0.9,views=2", seed=1, **how)
+    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "soft").glob("*/*.npy"))] == before
+    assert one.distill == {"a": 0.5, "t": 4.0, "views": 2}
+    assert len({one.folder, other.folder, train(few_digits, tmp_path, distill="a=0.5", **how).folder}) == 3
+    with pytest.raises(SecateurError, match="distill: expected top below the number of classes, 10,"):
+        train(few_digits, tmp_path, distill="a=0.5,views=2,top=10", **how)

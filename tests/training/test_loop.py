@@ -48,7 +48,7 @@ def run(name="sgd", *, data=None, steps=9, spec="resnet9:0.25", start=None, weig
     chosen = recipe(f"{name}:batch=8{changes}")
     chosen = dataclasses.replace(chosen, views=chosen.views.for_shape(data.shape))
     student = start or net(spec, chosen.whiten, data)
-    names = ("teacher", "distill", "adversary", "difficulty", "unlabelled", "validation")
+    names = ("teacher", "distill", "adversary", "difficulty", "unlabelled", "validation", "soft")
     given = Material(student, data, chosen, 0, **{name: options.pop(name, None) for name in names}, fresh=fresh)
     objective = options.pop("objective_of", Plain()).objective(given)
     sampler = Shuffled(data.usable, 0, weights)

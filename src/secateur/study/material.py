@@ -1,7 +1,5 @@
 """What a run is made of: its net, what each epoch visits, what it trains for."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from secateur import dynamic
 from secateur.data.parts import stratified
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
-from secateur.study.run import Run, model_in
+from secateur.study.run import Run, content_hash, model_in
 from secateur.study.session import Session
 from secateur.training.adversarial import Attack
 from secateur.training.aims import spec_of
@@ -19,6 +17,7 @@ from secateur.training.nets import Normalised, adopt
 from secateur.training.objective import Material, Objective
 from secateur.training.sampling import Shuffled
 from secateur.training.seeding import rng
+from secateur.training.soft import MOST_CLASSES, SoftLabels
 
 VALIDATION = 0.1
 """The seeded, stratified part of the train split that serves every choice."""
@@ -80,12 +79,13 @@ def objective_of(work: Session, run: Run, net: Normalised) -> Objective:
         work.train,
         run.recipe,
         run.seed,
-        teacher=_teacher(work, run),
+        teacher=None if run.distill is None else _teacher(work, run),
         distill=run.distill,
         adversary=attack_of(work, run),
         unlabelled=None if run.unlabelled is None else Tensors(run.unlabelled.train, work.device),
         validation=validation_ids(work, run.seed) if "validation" in run.aim.needs else None,
         difficulty=_difficulty(work, run),
+        soft=_soft(work, run),
         fresh=lambda spec, seed: work.build_net(spec, seed=seed, whiten=run.recipe.whiten),
     )
     return run.aim.objective(given)
@@ -113,6 +113,27 @@ def check_aim(work: Session, run: Run) -> None:
     _difficulty(work, run)
 
 
+def _soft(work: Session, run: Run) -> SoftLabels | None:
+    """Kept answers, in a folder of OUT named by everything they depend on."""
+    if run.distill is None or not run.distill.views:
+        return None
+    teacher, ids, top = _teacher(work, run), sampler_of(work, run).ids, run.distill.top
+    if top >= work.train.classes or (top and work.train.classes > MOST_CLASSES):
+        raise SecateurError(
+            f"distill: expected top below the number of classes, {work.train.classes}, where these are at most "
+            f"{MOST_CLASSES}, got {top}; leave top out"
+        )
+    parts = (
+        work.source.fingerprint,
+        repr(run.recipe.views),
+        run.hash_of_teacher,
+        content_hash(ids.tobytes()),
+        str(top),
+    )
+    folder = work.out / "soft" / content_hash("\n".join(parts).encode())
+    return SoftLabels(teacher, work.train, run.recipe.views, ids, views=run.distill.views, folder=folder, top=top)
+
+
 def _difficulty(work: Session, run: Run) -> Tensor | None:
     if run.difficulty is None:
         return None
@@ -127,8 +148,6 @@ def _difficulty(work: Session, run: Run) -> Tensor | None:
     return torch.from_numpy(values).to(work.device)
 
 
-def _teacher(work: Session, run: Run) -> nn.Module | Any | None:
-    if run.distill is None:
-        return None
+def _teacher(work: Session, run: Run) -> nn.Module:
     sample = work.train.sample(work.source.train.usable[:2])
     return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)

@@ -15,8 +15,9 @@ from secateur.errors import WrongData
 from secateur.store.files import append_line, read_json, remove, write_json
 
 OURS = (
-    "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets", "kept",
-    "query.json", "proxy.json", "model.safetensors", "state", "cells", "compare.json", "report.html", "bill.json",
+    "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
+    "kept", "query.json", "proxy.json", "model.safetensors", "state", "soft", "cells", "compare.json",
+    "report.html", "bill.json",
 )  # fmt: skip
 """Everything a command may write into OUT."""
 

@@ -54,9 +54,14 @@ class Run:
             if self.subset is None
             else content_hash(self.subset.ids.tobytes() + self.subset.weights.tobytes()),
             "distill": None if self.distill is None else self.distill.as_dict(),
-            "teacher": None if self.distill is None else _teacher_hash(self.teacher),
+            "teacher": None if self.distill is None else self.hash_of_teacher,
         }
         return content_hash(json.dumps(about | self._newer(budgets), sort_keys=True).encode())
+
+    @property
+    def hash_of_teacher(self) -> str:
+        """A name for its weights."""
+        return _teacher_hash(self.teacher)
 
     def _newer(self, budgets: np.ndarray | None) -> dict[str, Any]:
         """What came later has no key where it is not used, so that older cells keep their names."""

@@ -43,7 +43,7 @@ class Plain(Aim):
             hopeful = self.entropy * given.difficulty
         return Supervised(
             given.net, given.data, given.recipe, seed=given.seed, teacher=given.teacher, distill=given.distill,
-            adversary=given.adversary, hopeful=hopeful, curvature=self.curvature, h=self.h,
+            adversary=given.adversary, soft=given.soft, hopeful=hopeful, curvature=self.curvature, h=self.h,
         )  # fmt: skip
 
 

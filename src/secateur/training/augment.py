@@ -1,7 +1,9 @@
 """Augmentation of a whole batch at once, on the device, from an explicit generator."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,21 +47,37 @@ class Views:
         >>> Views()(x, torch.Generator()) is x
         True
         """
-        if images.ndim == 4 and (self.flip or self.crop):
-            images = self._shift(images, generator)
-        if images.ndim == 4 and self.cutout:
-            images = self._cut(images, generator)
+        if images.ndim != 4:
+            return images
+        return self.place(images, self.draw(len(images), images.shape[2:], generator))
+
+    def draw(self, count: int, size: Sequence[int], generator: torch.Generator) -> "Draws":
+        """What is drawn for so many images of size (height, width)."""
+        moved = cut = None
+        if self.flip or self.crop:
+            assert self.crop is not None
+            down, across = torch.randint(-self.crop, self.crop + 1, (2, count, 1), generator=generator)
+            moved = torch.cat(
+                (down, across, torch.rand(count, 1, generator=generator) < (0.5 if self.flip else 0.0)), 1
+            )
+        if self.cutout:
+            cut = torch.cat([torch.randint(side, (count, 1), generator=generator) for side in size], dim=1)
+        return Draws(moved, cut)
+
+    def place(self, images: Tensor, draws: "Draws") -> Tensor:
+        """The views that were drawn, of as many images (batch, channels, height, width)."""
+        if draws.moved is not None:
+            images = self._shift(images, *draws.moved.split(1, dim=1))
+        if draws.cut is not None:
+            images = self._cut(images, *(draws.cut - self.cutout // 2).split(1, dim=1))
         return images
 
-    def _shift(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _shift(self, images: Tensor, down: Tensor, across: Tensor, mirrored: Tensor) -> Tensor:
         """Flip and crop are one gather: each output pixel names the input pixel it comes from."""
-        assert self.crop is not None
         batch, _, height, width = images.shape
         device = images.device
-        down, across = torch.randint(-self.crop, self.crop + 1, (2, batch, 1), generator=generator)
-        mirrored = torch.rand(batch, 1, generator=generator) < (0.5 if self.flip else 0.0)
         rows, columns = down + torch.arange(height), across + torch.arange(width)
-        columns = torch.where(mirrored, columns.flip(1), columns)
+        columns = torch.where(mirrored > 0, columns.flip(1), columns)
         inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
         rows, columns = _reflect(rows, height).to(device), _reflect(columns, width).to(device)
         each = torch.arange(batch, device=device)[:, None, None]
@@ -68,14 +86,23 @@ class Views:
             pixels = pixels * inside.to(device)[..., None]
         return pixels.permute(0, 3, 1, 2)
 
-    def _cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        batch, _, height, width = images.shape
-        top = torch.randint(height, (batch, 1), generator=generator) - self.cutout // 2
-        left = torch.randint(width, (batch, 1), generator=generator) - self.cutout // 2
+    def _cut(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        _, _, height, width = images.shape
         rows, columns = torch.arange(height), torch.arange(width)
         hole = ((rows >= top) & (rows < top + self.cutout))[:, :, None]
         hole = hole & ((columns >= left) & (columns < left + self.cutout))[:, None, :]
         return images.masked_fill(hole[:, None].to(images.device), 0)
+
+
+class Draws(NamedTuple):
+    """Of each image: how far down and across it moves and is it mirrored (images, 3), where it is cut (images, 2)."""
+
+    moved: Tensor | None
+    cut: Tensor | None
+
+    def of(self, ids: Tensor) -> "Draws":
+        """Those of some images."""
+        return Draws(*(None if part is None else part[ids] for part in self))
 
 
 def _within(position: Tensor, size: int) -> Tensor:

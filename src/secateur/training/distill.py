@@ -21,12 +21,17 @@ class Distill:
     mixup, cutmix: above 0, each batch is mixed two by two by a share from Beta(mixup, mixup), or a box is cut in; the
     teacher is asked about the mixture, and the labels are mixed alike. With both, a coin decides. So a few examples
     become many: patient teaching, after Beyer et al. (arXiv:2106.05237), whose teacher is asked about mixtures too.
+
+    views: above 0, an example is shown in so many views alone, epoch after epoch, and what the teacher says of them is
+    asked once and kept; for a teacher that is expensive. top: of many classes, keep what it says of so many.
     """
 
     a: float
     t: float = 4.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    views: int = 0
+    top: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.a <= 1:
@@ -36,6 +41,13 @@ class Distill:
         for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
             if not 0 <= value < math.inf:
                 raise SecateurError(f"distill: expected {name} of 0 or more, got {value}")
+        for name, count in (("views", self.views), ("top", self.top)):
+            if count < 0 or count != int(count):
+                raise SecateurError(f"distill: expected {name} to be 0 or a whole number above it, got {count}")
+        if self.mixes and self.views:
+            raise SecateurError("distill: mixtures are new every time, so no answer to them is kept; leave views out")
+        if self.top and not self.views:
+            raise SecateurError("distill: top says how much of kept answers is kept; name how many views too: views=8")
 
     @property
     def mixes(self) -> bool:
@@ -43,9 +55,9 @@ class Distill:
         return bool(self.mixup or self.cutmix)
 
     def as_dict(self) -> dict[str, float]:
-        """a and t, and of the mixing what is used."""
-        mixing = {"mixup": self.mixup, "cutmix": self.cutmix}
-        return {"a": self.a, "t": self.t} | {name: value for name, value in mixing.items() if value}
+        """a and t, and of the rest what is used."""
+        more = {"mixup": self.mixup, "cutmix": self.cutmix, "views": self.views, "top": self.top}
+        return {"a": self.a, "t": self.t} | {name: value for name, value in more.items() if value}
 
 
 def weight_for(keep: float) -> float:
@@ -64,22 +76,22 @@ def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
     """`auto` (a by keep), `off`, or `a=0.95,t=4,mixup=1` with any part left out.
 
     >>> parse("a=0.9", keep=0.3), parse("off", keep=0.3)
-    (Distill(a=0.9, t=4.0, mixup=0.0, cutmix=0.0), None)
+    (Distill(a=0.9, t=4.0, mixup=0.0, cutmix=0.0, views=0, top=0), None)
     """
     if spec is None or spec == "off":
         return None
     if isinstance(spec, Distill):
         return spec
-    values = {"a": weight_for(keep)}
+    values: dict[str, Any] = {"a": weight_for(keep)}
     for part in [] if spec == "auto" else spec.split(","):
         name, _, text = part.partition("=")
         try:
-            if name not in ("a", "t", "mixup", "cutmix"):
+            if name not in ("a", "t", "mixup", "cutmix", "views", "top"):
                 raise ValueError
-            values[name] = float(text)
+            values[name] = int(text) if name in ("views", "top") else float(text)
         except ValueError:
             raise SecateurError(
-                f"distill: expected auto, off, or a=0.95,t=4 (and mixup, cutmix), got {spec!r}"
+                f"distill: expected auto, off, or a=0.95,t=4 (and mixup, cutmix, views, top), got {spec!r}"
             ) from None
     return Distill(**values)
 

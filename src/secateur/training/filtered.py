@@ -41,8 +41,9 @@ class Filtered(Aim):
         """The filter, with its small net started from the seed."""
         assert given.fresh is not None
         inner = Supervised(
-            given.net, given.data, given.recipe, seed=given.seed, teacher=given.teacher, distill=given.distill
-        )
+            given.net, given.data, given.recipe, seed=given.seed, teacher=given.teacher, distill=given.distill,
+            soft=given.soft,
+        )  # fmt: skip
         return Filter(inner, given.fresh(self.by, given.seed), self)
 
 
@@ -65,7 +66,7 @@ class Filter(Objective):
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Answer:
         """The answer to the hardest of the batch."""
-        views = self.inner.views(rows)
+        views = self.inner.views(ids, rows)
         loss = self._heard(views, self.inner.data.labels[ids])
         count = max(1, round(self.how.passing * len(ids)))
         taken = loss.topk(count).indices.sort().values

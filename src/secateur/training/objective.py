@@ -19,6 +19,7 @@ from secateur.training.nets import Normalised
 from secateur.training.recipes import Recipe
 from secateur.training.regularisers import bent, entropy
 from secateur.training.seeding import generator, rng
+from secateur.training.soft import SoftLabels
 
 
 class Answer(NamedTuple):
@@ -62,7 +63,8 @@ class Material:
     """What objectives are made of; net and data on their device.
 
     unlabelled: a pool beside the data, whose labels are not looked at. validation: ids that the sampler never visits.
-    difficulty: (examples,) in [0, 1], 1 for the hardest. fresh: another net for the same data, of a spec and a seed.
+    difficulty: (examples,) in [0, 1], 1 for the hardest. soft: what the teacher said before, to be heard in its place.
+    fresh: another net for the same data, of a spec and a seed.
     """
 
     net: Normalised
@@ -75,6 +77,7 @@ class Material:
     unlabelled: Tensors | None = None
     validation: np.ndarray | None = None
     difficulty: Tensor | None = None
+    soft: SoftLabels | None = None
     fresh: Callable[[str, int], Normalised] | None = None
 
 
@@ -98,8 +101,9 @@ class Supervised(Objective):
 
     distill: what the student hears of the teacher; where it mixes images, the labels' part of the loss mixes too.
     adversary: perturbs every view before the net sees it; the teacher is asked about the view as it was, as in Goldblum
-    et al. (arXiv:1905.09747). hopeful: how much the entropy of an example's prediction is taken off its loss
-    (examples,). curvature: how much of how far the loss bends over a step of h is added.
+    et al. (arXiv:1905.09747). soft: kept answers of the teacher, and the views they are about. hopeful: how much the
+    entropy of an example's prediction is taken off its loss (examples,). curvature: how much of how far the loss bends
+    over a step of h is added.
     """
 
     def __init__(
@@ -112,27 +116,30 @@ class Supervised(Objective):
         teacher: nn.Module | None = None,
         distill: Distill | None = None,
         adversary: Attack | None = None,
+        soft: SoftLabels | None = None,
         hopeful: Tensor | None = None,
         curvature: float = 0.0,
         h: float = 3.0,
     ) -> None:
         self.net, self.data, self.recipe, self.seed = net, data, recipe, seed
-        self.teacher, self.distill, self.adversary = teacher, distill, adversary
+        self.teacher, self.distill, self.adversary, self.soft = teacher, distill, adversary, soft
         self.hopeful, self.curvature, self.h = hopeful, curvature, h
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
         """Views, attacks and mixtures of an epoch have streams of their own."""
+        if self.soft is not None:
+            self.soft.turn_to(epoch)
         self._views, self._noise = generator(self.seed, "views", epoch), generator(self.seed, "adversary", epoch)
         self._mix = rng(self.seed, "mix", epoch)
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Answer:
         """One batch; ids and rows on the device."""
-        return self.judge(ids, self.views(rows))
+        return self.judge(ids, self.views(ids, rows))
 
-    def views(self, rows: Tensor) -> Tensor:
-        """One random view of each row."""
-        return self.recipe.views(rows, self._views)
+    def views(self, ids: Tensor, rows: Tensor) -> Tensor:
+        """One random view of each row, or the one that the teacher's kept answers are about."""
+        return self.recipe.views(rows, self._views) if self.soft is None else self.soft.shown(ids, rows)
 
     def judge(self, ids: Tensor, rows: Tensor) -> Answer:
         """The answer to views of the rows of `ids`."""
@@ -144,7 +151,8 @@ class Supervised(Objective):
         logits, bend = self._answer(seen, labels)
         loss = self._cross_entropy(logits, labels, mixture)
         if distill is not None and self.teacher is not None:
-            loss = (1 - distill.a) * loss + distill.a * divergence(logits, heard(self.teacher, rows), distill.t)
+            said = heard(self.teacher, rows) if self.soft is None else self.soft(ids)
+            loss = (1 - distill.a) * loss + distill.a * divergence(logits, said, distill.t)
         if self.hopeful is not None:
             loss = loss - self.hopeful[ids] * entropy(logits)
         return Answer(logits, labels, loss if bend is None else loss + self.curvature * bend)
