@@ -102,7 +102,7 @@ def test_the_proxy_has_a_line_with_its_own_accuracy_and_the_work_of_the_recordin
     net = load_net(out / "model.safetensors", device=torch.device("cpu"))
     images, labels = few_digits[1]
     right = net(torch.from_numpy(images)[:, None]).argmax(dim=1).numpy() == labels
-    assert row.mean == pytest.approx(right.mean(), abs=0.01)  # the test is done in half precision where that helps
+    assert row.mean == pytest.approx(right.mean(), abs=0.02)  # the test is done in half precision where that helps
     assert row.results[0].steps == 100
     assert "proxy" not in {b["name"].split(",")[0] for b in read_json(out / "bill.json")["bills"]}
 

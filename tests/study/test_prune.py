@@ -52,11 +52,15 @@ def test_the_subset_is_as_many_as_asked_and_equals_what_the_functions_give(prune
     subset, recording = Subset.open(pruned), sc.Recording.open(pruned)
     assert len(subset) == 154  # floor(0.3 * 512 + 0.5)
     p = np.asarray(recording["p_target"])
+    from secateur.select.ranked import apportion
     from secateur.training.seeding import rng
 
     scores = sc.scores.dual(p, window=3)
-    ids = sc.select.beta(scores, sc.scores.p_mean(p), keep=154, rng=rng(0, "select"), c_d=5.5)
-    np.testing.assert_array_equal(subset.ids, ids)
+    labels, draw, ids = np.asarray(recording["labels"]), rng(0, "select"), []
+    for c, count in enumerate(apportion(np.bincount(labels) * 154 / 512, 154, np.bincount(labels))):
+        at = np.flatnonzero(labels == c)
+        ids += at[sc.select.beta(scores[at], sc.scores.p_mean(p)[at], keep=int(count), rng=draw, c_d=5.5)].tolist()
+    np.testing.assert_array_equal(subset.ids, sorted(ids))
     np.testing.assert_allclose(np.asarray(subset.table["score"]), scores, rtol=1e-6)
     assert set(subset.table["reason"]) == {"selected", "not selected"}
 
@@ -131,7 +135,7 @@ def test_another_keep_or_method_uses_the_recording_again(copied, few_digits):
     subset = prune(few_digits, copied, keep=50, method="el2n")
     assert (copied / "log.jsonl").read_text() == before
     assert len(subset) == 50
-    assert {p.name for p in (copied / "subsets").iterdir()} == {"dual-0.3-0", "el2n-50-0"}
+    assert {p.name for p in (copied / "subsets").iterdir()} == {"dual-per_class=1-0.3-0", "el2n-50-0"}
     scores = Scores.open(copied / "scores.parquet")
     np.testing.assert_array_equal(subset.ids, sc.select.hardest(scores["el2n(epochs=4)"], keep=50))
     assert len(pq.read_table(next((copied / "kept").iterdir()))) == 50
@@ -334,7 +338,7 @@ def test_scoring_and_selecting_need_no_data(copied):
 
 def test_a_recording_of_your_own_loop_is_scored_like_ours(pruned, tmp_path):
     shutil.copytree(pruned / "recording.zarr", tmp_path / "recording.zarr")
-    subset = sc.select_from(tmp_path, method="dual", keep=0.3)
+    subset = sc.select_from(tmp_path, keep=0.3)
     np.testing.assert_array_equal(subset.ids, Subset.open(pruned).ids)
 
 

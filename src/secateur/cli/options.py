@@ -43,7 +43,13 @@ Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto,
 Adversary = Annotated[
     str, typer.Option(help="perturb what is trained on: off, l2:eps=0.5,steps=3 or linf:eps=8/255 (of the pixel range)")
 ]
-Method = Annotated[str, typer.Option(help="see `secateur methods`; knobs after a colon, as dual:c_d=4")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="see `secateur methods`; knobs after a colon, as dual:c_d=4; by default dual:per_class=1, without labels "
+        "k-center"
+    ),
+]
 Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
 MinPerClass = Annotated[int, typer.Option(help="each class keeps at least so many, or all it has")]
 Features = Annotated[

@@ -1,8 +1,6 @@
 """`secateur plan`: how hard a data set is, and what pruning it would take."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from secateur.cli import options as o
 from secateur.cli import show
@@ -13,7 +11,7 @@ def plan(
     data: o.Data = "digits",
     *,
     keep: o.Keep = "0.3",
-    method: Annotated[str | None, typer.Option(help="dual by default, k-center without labels")] = None,
+    method: o.Method = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
     record_recipe: o.RecordRecipe = "sgd",

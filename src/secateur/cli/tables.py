@@ -14,7 +14,9 @@ from secateur.errors import SecateurError
 def compare(
     data: o.Data = "digits",
     *,
-    methods: Annotated[str, typer.Option(help="methods, separated by commas; random is always among them")] = "dual",
+    methods: Annotated[str, typer.Option(help="methods, separated by commas; random is always among them")] = (
+        "dual:per_class=1"
+    ),
     rules: Annotated[
         str, typer.Option(help="rules of pruning while training, separated by ;, as infobatch;random:keep=0.5,every=2")
     ] = "",

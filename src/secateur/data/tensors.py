@@ -28,7 +28,7 @@ class Tensors:
         self._labels = torch.from_numpy(split.labels).to(device)
         self.shape = _channels_first(split.shape)
         self.usable = split.usable
-        self._workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+        self._workers = min(_cores(), 8) if workers is None else workers
         self._values = None if split.values is None else torch.from_numpy(split.values)
         if self._values is not None and _fits(self._values, device):
             self._values = self._values.to(device)
@@ -92,6 +92,11 @@ class _Stream(Dataset[Tensor]):
             return fitted(self.split.rows.value(raw), self.split.shape, where)
         except DataError as error:
             raise DataError(f"{where}: {error}; find all such rows and leave them out with --on-bad skip") from None
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_is(batch: Any) -> Any:

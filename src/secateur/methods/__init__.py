@@ -3,6 +3,6 @@
 from secateur.methods.citations import bibtex
 from secateur.methods.model import Method, Setting, Use
 from secateur.methods.rows import METHODS
-from secateur.methods.spec import method
+from secateur.methods.spec import default_method, method
 
-__all__ = ["METHODS", "Method", "Setting", "Use", "bibtex", "method"]
+__all__ = ["METHODS", "Method", "Setting", "Use", "bibtex", "default_method", "method"]

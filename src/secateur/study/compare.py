@@ -48,7 +48,7 @@ class Comparison:
 def compare(
     data: Any,
     *,
-    methods: Sequence[str | Method] = ("dual",),
+    methods: Sequence[str | Method] = ("dual:per_class=1",),
     rules: Sequence[str | Rule] = (),
     keep: Sequence[int | float] = (0.1, 0.3),
     seeds: int = 1,

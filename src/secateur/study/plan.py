@@ -13,7 +13,7 @@ import torch
 from secateur.data.source import Split
 from secateur.data.tensors import Tensors
 from secateur.difficulty import Spread, contradicted, near_duplicates, spread
-from secateur.methods import Method, Setting
+from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
 from secateur.study.cell import plan_run
@@ -87,7 +87,7 @@ def plan(
 ) -> Outlook:
     """The difficulty of a data set, and the memory, disk and time that each stage of pruning it would take.
 
-    method: dual by default, k-center where there are no labels. Trains a few steps and throws them away. out: the OUT
+    method: as `prune`. Trains a few steps and throws them away. out: the OUT
     folder of an earlier run on the same data, whose net gives the features; without one, the rows themselves are
     compared, and labels are not judged by pixels. Times are those of this machine as busy as it is now.
     """
@@ -96,7 +96,7 @@ def plan(
         session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading) as work,
     ):
         train = work.source.train
-        chosen = find_method(method or ("dual" if train.labelled else "k-center"))
+        chosen = default_method(labelled=train.labelled) if method is None else find_method(method)
         counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
         model = None if out is None else Path(out) / "model.safetensors"
         asked = RecordingPlan.make(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.methods import Method
+from secateur.methods import Method, default_method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
@@ -29,7 +29,7 @@ def prune(
     data: Any,
     *,
     keep: int | float,
-    method: str | Method = "dual",
+    method: str | Method | None = None,
     record_recipe: str | Recipe = "sgd",
     recipe: str | Recipe = "fast",
     out: str | Path = "secateur-out",
@@ -54,19 +54,21 @@ def prune(
 ) -> Subset:
     """Keep the part of a data set worth training on; writes the subset, the kept data, a bill and a report to OUT.
 
-    keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`).
-    record_recipe, record_epochs: of the short run that is watched. train: also train a student on what is kept, with
-    `recipe` for a `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher
-    (`distill`), on views that an `adversary` perturbs, as `l2:eps=0.5,steps=3`: in the run that is watched by eps, in
-    the student's by no more than each example's distance to the boundary (`rule=constant` for eps there too).
+    keep: a count, or a fraction in (0, 1]. method: see `secateur methods`; knobs after a colon (`dual:c_d=4`); by
+    default `dual:per_class=1`, DUAL inside each class, and `k-center` for data without labels. record_recipe,
+    record_epochs: of the short run that is watched. train: also train a student on what is kept, with `recipe` for a
+    `budget` counted from a full run of `epochs`, heard by the recorded proxy as its teacher (`distill`), on views that
+    an `adversary` perturbs, as `l2:eps=0.5,steps=3`: in the run that is watched by eps, in the student's by no more
+    than each example's distance to the boundary (`rule=constant` for eps there too).
     min_per_class, must_keep, exclude: hold whatever the method. features: where a method's features come from, the
     recorded net by default: a file of embeddings, `input` for the rows themselves, or a net that is none of ours
     (`timm:NAME`, `transformers:NAME`, `package.module:function`). Data without labels can be pruned by methods that
     need none. Run again, it goes on where it stood; with another keep or method it uses the recording again. reading:
     how to read the data, see `secateur.open_data`.
     """
-    chosen = find_method(method)
+    named = None if method is None else find_method(method)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+        chosen = named or default_method(labelled=work.source.labelled)
         if train:
             work.source.require_labels("training a student (--train)")
             work.test_split()  # stops here where there is none

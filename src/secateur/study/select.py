@@ -10,7 +10,7 @@ import numpy as np
 from secateur.data.kept import write_kept
 from secateur.data.source import Source
 from secateur.errors import SecateurError
-from secateur.methods import Method, Setting
+from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import get, resolve_keep
 from secateur.select.limits import NO_LIMITS, Ids, Limits, Pick, constrained
@@ -27,7 +27,7 @@ from secateur.training.seeding import rng
 def select_from(
     out: str | Path,
     *,
-    method: str | Method = "dual",
+    method: str | Method | None = None,
     keep: int | float = 0.3,
     seed: int = 0,
     min_per_class: int = 0,
@@ -37,15 +37,17 @@ def select_from(
     """Choose a subset from OUT's recording; writes subset.parquet and a copy under subsets/METHOD-KEEP-SEED/.
 
     Needs no data set, so it writes no kept/: one that an earlier `prune` left stays as it is, as does a report. Methods
-    that need more than what was recorded and probed, such as the recall of each class (`drop`), need `secateur.prune`.
+    that need more than what was recorded and probed, such as the recall of each class (`drop`), need `secateur.prune`,
+    whose default is the default here.
     """
-    folder, chosen = Out(Path(out)), find_method(method)
+    folder = Out(Path(out))
+    labelled = folder.run.get("data", {}).get("labelled", True)
+    chosen = default_method(labelled=labelled) if method is None else find_method(method)
     if chosen.recall or "validation" in get("selector", chosen.selector).needs:
         raise SecateurError(f"method: {chosen.name} needs validation data; use prune or compare for it")
     with folder.locked():
         recording = Recording.open(folder.path)
         limits = read_limits(min_per_class, must_keep, exclude, recording.examples)
-        labelled = folder.run.get("data", {}).get("labelled", True)
         subset = select_in(folder, Pool.of(recording, labelled=labelled), chosen, keep, seed, limits)
         if folder.kept != subset.digest:
             folder.forget("train")  # a student of another subset

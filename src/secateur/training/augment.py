@@ -67,9 +67,9 @@ class Views:
     def place(self, images: Tensor, draws: "Draws") -> Tensor:
         """The views that were drawn, of as many images (batch, channels, height, width)."""
         if draws.moved is not None:
-            images = self._shift(images, *draws.moved.split(1, dim=1))
+            images = self._shift(images, *draws.moved.unsqueeze(2).unbind(1))
         if draws.cut is not None:
-            images = self._cut(images, *(draws.cut - self.cutout // 2).split(1, dim=1))
+            images = self._cut(images, *(draws.cut - self.cutout // 2).unsqueeze(2).unbind(1))
         return images
 
     def _shift(self, images: Tensor, down: Tensor, across: Tensor, mirrored: Tensor) -> Tensor:

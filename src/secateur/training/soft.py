@@ -69,7 +69,7 @@ class SoftLabels:
     @torch.no_grad()
     def _asked(self) -> np.ndarray:
         """What the teacher says of the view, (ids, classes) float16, or (ids, 2 top + 1) of the highest."""
-        parts = torch.from_numpy(self.ids).split(self.batch)
+        parts = torch.split(torch.from_numpy(self.ids), self.batch)
         said = []
         for at, rows in zip(parts, self.data.batches(parts), strict=True):
             with autocast(self.data.device):
@@ -88,5 +88,5 @@ def _highest(logits: Tensor, top: int) -> Tensor:
 def _spread(kept: Tensor, classes: int) -> Tensor:
     """Logits (batch, classes) again, all of the rest alike."""
     top = kept.shape[1] // 2
-    values, at, rest = kept.split((top, top, 1), dim=1)
+    values, at, rest = torch.split(kept, [top, top, 1], dim=1)
     return rest.expand(-1, classes).scatter(1, at.long(), values)
