@@ -20,7 +20,8 @@ def count(net):
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 40, 64)])
 @pytest.mark.parametrize(
-    "spec", ["mlp", "convnet3:0.25", "resnet9:0.25", "resnet18:0.125", "resnet50:0.125", "vit_tiny"]
+    "spec",
+    ["mlp", "convnet3:0.25", "resnet9:0.25", "resnet18:0.125", "resnet50:0.125", "vit_tiny", "vit_tiny:tokens=0.7"],
 )
 def test_every_net_takes_every_size(spec, shape):
     logits = make(spec, shape, classes=7).eval()(torch.zeros(2, *shape, dtype=torch.uint8))
