@@ -20,7 +20,8 @@ def count(net):
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 40, 64)])
 @pytest.mark.parametrize(
-    "spec", ["mlp", "convnet3:0.25", "resnet9:0.25", "resnet18:0.125", "resnet50:0.125", "vit_tiny"]
+    "spec",
+    ["mlp", "convnet3:0.25", "resnet9:0.25", "resnet18:0.125", "resnet50:0.125", "vit_tiny", "vit_tiny:tokens=0.7"],
 )
 def test_every_net_takes_every_size(spec, shape):
     logits = make(spec, shape, classes=7).eval()(torch.zeros(2, *shape, dtype=torch.uint8))
@@ -115,6 +116,38 @@ class TestBadInput:
     def test_a_width_that_is_no_number(self):
         with pytest.raises(SecateurError, match="net: expected a width after the colon, as in resnet9:0.5, got 'wide'"):
             make("resnet9:wide")
+
+    @pytest.mark.parametrize("name", ["tokens", "attention"])
+    @pytest.mark.parametrize("share", ["0", "1.5", "-0.1", "nan"])
+    def test_a_share_that_is_none(self, name, share):
+        expected = (
+            rf"net vit_tiny: {name}: expected the share that a pruning block keeps, in \(0, 1\], got {share}; 1 keeps"
+        )
+        with pytest.raises(SecateurError, match=expected):
+            make(f"vit_tiny:{name}={share}")
+
+    def test_a_fall_that_ends_before_it_starts(self):
+        with pytest.raises(SecateurError, match="start, end: expected parts of the run, .* got 0.5 and 0.2"):
+            make("vit_tiny:tokens=0.7,start=0.5,end=0.2")
+
+    def test_an_option_nobody_knows_names_the_nearest(self):
+        expected = (
+            "option of vit_small: expected one of attention, end, start, tokens, got 'token'; did you mean tokens"
+        )
+        with pytest.raises(SecateurError, match=expected):
+            make("vit_small:token=0.7")
+
+    def test_an_option_that_is_no_number(self):
+        with pytest.raises(SecateurError, match="net vit_tiny: tokens: expected a number, got 'few'"):
+            make("vit_tiny:tokens=few")
+
+    def test_a_width_before_options_that_is_no_number(self):
+        with pytest.raises(SecateurError, match="expected a width after the colon, as in vit_tiny:0.5, got 'wide'"):
+            make("vit_tiny:wide,tokens=0.7")
+
+    def test_options_of_a_net_that_has_none(self):
+        with pytest.raises(SecateurError, match="width after the colon, as in resnet9:0.5, got 'tokens=0.7,start=0'"):
+            make("resnet9:tokens=0.7,start=0")
 
     def test_images_only_for_convolutions(self):
         with pytest.raises(SecateurError, match="net: resnet9 takes images, but the data are vectors of 7; use mlp"):

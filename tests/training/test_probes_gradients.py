@@ -72,7 +72,15 @@ def own(spec, shape=SHAPE):
     return lived_in(net, rows), rows, torch.arange(6) % CLASSES
 
 
-NETS = ["mlp:0.05", "convnet3:0.1", "resnet9:0.25", "resnet18:0.125", "resnet50:0.0625", "vit_tiny"]
+NETS = [
+    "mlp:0.05",
+    "convnet3:0.1",
+    "resnet9:0.25",
+    "resnet18:0.125",
+    "resnet50:0.0625",
+    "vit_tiny",
+    "vit_tiny:tokens=0.7,attention=0.5",
+]
 
 
 @pytest.mark.usefixtures("closed_forms_only")

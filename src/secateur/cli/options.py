@@ -31,7 +31,10 @@ OnBad = Annotated[str, typer.Option(help="rows that cannot be read: stop, or ski
 Memory = Annotated[str | None, typer.Option(help="what decoded rows may take, as 8G; above, they are streamed")]
 Cache = Annotated[Path | None, typer.Option(help="where `datasets` keeps its copy of parquet and hub data")]
 
-Net = Annotated[str | None, typer.Option(help="a net by name, NAME:WIDTH, timm:NAME or package.module:function")]
+Net = Annotated[
+    str | None,
+    typer.Option(help="a net by name, NAME:WIDTH, vit_tiny:tokens=0.7, timm:NAME or package.module:function"),
+]
 Recipe = Annotated[str, typer.Option(help="how it trains: sgd, fast or paper, with changes as fast:lr=0.1,crop=4")]
 RecordRecipe = Annotated[str, typer.Option(help="how the run that is watched trains")]
 RecordEpochs = Annotated[

@@ -70,10 +70,10 @@ def train(
 
     epochs, in place of steps: for so many epochs of the sampler, however long it makes each; the schedule then goes by
     epochs and their parts, so that it ends with the run. What the sampler wants looked at is looked at before an epoch.
-    objective: what the run trains for, by default `Supervised` by the labels alone. save_to: a checkpoint written at
-    the end of every epoch, from which the run goes on if it is there; delete it when the net is safe. Raises
-    NonFiniteError, naming epoch and step, at the end of the epoch in which the loss left the finite numbers; what was
-    recorded and saved before stays.
+    The net hears how much of the schedule is done (`pace`). objective: what the run trains for, by default `Supervised`
+    by the labels alone. save_to: a checkpoint written at the end of every epoch, from which the run goes on if it is
+    there; delete it when the net is safe. Raises NonFiniteError, naming epoch and step, at the end of the epoch in
+    which the loss left the finite numbers; what was recorded and saved before stays.
     """
     length = Length(steps, epochs, horizon)
     objective = objective or Supervised(net, data, recipe, seed=seed)
@@ -81,6 +81,7 @@ def train(
     while not length.over(at.epoch, at.step):
         started = time.perf_counter()
         watch.begin(at.epoch)
+        net.pace(length.progress(at.epoch, at.step, 0.0))
         look(net, data, sampler, recipe)
         plan = sampler.plan(at.epoch)
         batches = even_batches(plan, recipe.batch)[: length.left(at.step)]
@@ -89,6 +90,7 @@ def train(
         net.train()
         for k, ((ids, weights), rows) in enumerate(zip(batches, data.batches([b[0] for b in batches]), strict=True)):
             ids, progress = ids.to(data.device), length.progress(at.epoch, at.step, k / len(batches))
+            net.pace(progress)
             objective.at(progress)
             logits, labels, loss, taken = objective(ids, rows)
             if taken is not None:

@@ -4,6 +4,7 @@ Every net takes the raw rows of the data set (uint8 images or float vectors): th
 data are its first layer, so that a saved net carries its own normalisation and can teach in another run.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from secateur.store.files import replacing
 from secateur.training.foreign import optional, own_net
 from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet3, ResNet9
+from secateur.training.nets.sparse import SparseViT, Sparsity
 from secateur.training.nets.vit import ViT
 from secateur.training.seeding import initialised
 
@@ -47,16 +49,32 @@ def _mlp(shape: Shape, classes: int, width: float) -> nn.Module:
     return MLP(int(torch.Size(shape).numel()), classes, round(512 * width))
 
 
-NETS: dict[str, Callable[[Shape, int, float], nn.Module]] = {
+def _vit(name: str, dims: int, heads: int) -> Callable[..., nn.Module]:
+    def make(shape: Shape, classes: int, width: float, **rates: float) -> nn.Module:
+        size = (_image_only(shape, name), classes, dims * max(1, round(width)))
+        if not rates:
+            return ViT(*size, heads=heads)
+        try:
+            return SparseViT(Sparsity(**rates), *size, heads=heads)
+        except SecateurError as error:
+            raise SecateurError(f"net {name}: {error}") from None
+
+    return make
+
+
+NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
     "convnet3": lambda shape, classes, width: ConvNet3(_image_only(shape, "convnet3"), classes, round(128 * width)),
     "resnet9": _resnet9,
     "resnet18": _resnet(18),
     "resnet34": _resnet(34),
     "resnet50": _resnet(50),
-    "vit_tiny": lambda shape, classes, width: ViT(_image_only(shape, "vit_tiny"), classes, 192 * max(1, round(width))),
+    "vit_tiny": _vit("vit_tiny", 192, 3),
+    "vit_small": _vit("vit_small", 384, 6),
 }
-"""By name, made from (shape of a row, classes, width multiplier)."""
+"""By name, made from (shape of a row, classes, width multiplier) and the options of OPTIONS."""
+OPTIONS = {name: [field.name for field in dataclasses.fields(Sparsity)] for name in ("vit_tiny", "vit_small")}
+"""What may follow the width, as name=number."""
 
 
 def default_net(shape: Shape, device: torch.device | None = None) -> str:
@@ -92,12 +110,19 @@ class Normalised(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         return self.body(self.normalise(rows))
 
+    def pace(self, progress: float) -> None:
+        """How much of a run is done, in [0, 1]: for a body that changes along it, which has this method too."""
+        if (told := getattr(self.body, "pace", None)) is not None:
+            told(progress)
+
 
 def build(spec: str, *, shape: Shape, classes: int, mean: Tensor, spread: Tensor, seed: int) -> Normalised:
     """A fresh net, initialised from `seed`.
 
-    spec: a name of NETS, with a width multiplier after a colon where wanted (`resnet9:0.5`); `package.module:function`
-    for your own, called as function(shape, classes) with shape (channels, height, width); `timm:NAME`.
+    spec: a name of NETS, with a width multiplier after a colon where wanted (`resnet9:0.5`), and for vision
+    transformers options (`vit_tiny:tokens=0.7,attention=0.5`, `vit_tiny:2,tokens=0.7`: see Sparsity);
+    `package.module:function` for your own, called as function(shape, classes) with shape (channels, height, width);
+    `timm:NAME`.
     mean, spread: a value a channel, of the training data.
     """
     with initialised(seed):
@@ -110,14 +135,32 @@ def _body(spec: str, shape: Shape, classes: int) -> nn.Module:
     if name == "timm":
         return optional("timm", "net").create_model(rest, num_classes=classes, in_chans=shape[0])
     if name in NETS:
-        try:
-            width = float(rest or 1)
-        except ValueError:
-            raise SecateurError(f"net: expected a width after the colon, as in {name}:0.5, got {rest!r}") from None
-        return NETS[name](shape, classes, width)
+        width, options = _asked(name, rest)
+        return NETS[name](shape, classes, width, **options)
     if "." in name and rest:
         return own_net("net", spec, shape, classes)
     raise unknown("net", spec, [*NETS, "timm:NAME", "package.module:function"])
+
+
+def _asked(name: str, text: str) -> tuple[float, dict[str, float]]:
+    """The width, and the options of those that have some, that stand after the colon of a spec."""
+    known = OPTIONS.get(name, [])
+    parts = text.split(",") if known else [text]
+    width = "" if known and "=" in parts[0] else parts.pop(0)
+    options: dict[str, float] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key not in known:
+            raise unknown(f"option of {name}", key, known)
+        options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
+    return _number(width or "1", f"net: expected a width after the colon, as in {name}:0.5, got {width!r}"), options
+
+
+def _number(text: str, otherwise: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SecateurError(otherwise) from None
 
 
 def save_net(net: Normalised, path: Path, *, spec: str, shape: Shape, classes: int) -> None:

@@ -15,17 +15,28 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(dims, 3 * dims), nn.Linear(dims, dims)
         self.feed = nn.Sequential(nn.Linear(dims, 4 * dims), nn.GELU(), nn.Linear(4 * dims, dims))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x, _, _ = self.attend(x, mask)
+        return self.think(x)
+
+    def attend(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The first half: x (batch, tokens, dims), and queries and keys (batch, heads, tokens, dims of a head).
+
+        mask: true where a query, in the last axis but one, may look at a key; it is spread over the heads.
+        """
         batch, tokens, dims = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, dims // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, dims of a head)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, dims)
-        x = x + self.out(attended)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(batch, tokens, dims)
+        return x + self.out(attended), q, k
+
+    def think(self, x: Tensor) -> Tensor:
+        """The second half: each token by itself."""
         return x + self.feed(self.norm2(x))
 
 
 class ViT(nn.Module):
-    """Dosovitskiy et al. 2021 in the tiny width: 64 patches and a class token, 192 dims, 3 heads, 12 blocks."""
+    """Dosovitskiy et al. 2021: 64 patches and a class token, 12 blocks; tiny with 192 dims and 3 heads."""
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, dims: int = 192, depth: int = 12, heads: int = 3
@@ -41,6 +52,9 @@ class ViT(nn.Module):
         self.head = nn.Linear(dims, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks(self.tokens(x))[:, 0]))
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """What enters the first block (batch, 1 + patches, dims): the class token and the patches of images."""
         x = self.patches(x).flatten(2).transpose(1, 2)
-        x = torch.cat((self.token.expand(len(x), -1, -1), x), dim=1) + self.position
-        return self.head(self.norm(self.blocks(x)[:, 0]))
+        return torch.cat((self.token.expand(len(x), -1, -1), x), dim=1) + self.position
