@@ -182,11 +182,18 @@ class TestHandedOn:
             by_bias = (slim(net)(ROWS) - net(ROWS)).square().mean()
         assert fitted < by_bias
 
-    def test_units_that_never_move_leave_their_bias(self):
+    @pytest.mark.parametrize("bias", [-1.0, 0.3])
+    def test_units_that_never_move_leave_their_bias(self, bias):
         net = make()
-        (made, _), _ = slimmable(net).hidden_layers()
+        (made, reads), _ = slimmable(net).hidden_layers()
         with torch.no_grad():
             made.weight.zero_()
+            made.bias.fill_(bias)
+            thin = copy.deepcopy(reads)
+            removal.hand_on(thin, torch.arange(4), look(net, [ROWS])[0])
+            torch.testing.assert_close(
+                thin.weight, reads.weight[:, :4], atol=1e-3, rtol=0
+            )  # nothing is made of rounding errors
             torch.testing.assert_close(slim(net, rank="random")(ROWS), net(ROWS))
 
 

@@ -15,7 +15,7 @@ from secateur.training.nets.vit import ViT
 from secateur.training.slim import RANKS, Moments, fitting
 
 RIDGE = 1e-3
-"""Of the fit that hands on what is taken out, in mean variances of a unit of the layer."""
+"""Of the fit that hands on what is taken out, in mean squares of a unit of the layer."""
 
 
 def slimmable(net: Normalised) -> MLP | ViT:
@@ -40,14 +40,15 @@ def look(net: Normalised, batches: Iterable[Tensor]) -> list[Moments]:
     Raises SecateurError where there is no row, NonFiniteError where a unit is nan or infinite.
     """
     layers = slimmable(net).hidden_layers()
+    # sums are float64 on the CPU, since some accelerators have no float64
     means = [torch.zeros(made.out_features, dtype=torch.float64) for made, _ in layers]
     products = [torch.zeros(len(mean), len(mean), dtype=torch.float64) for mean in means]
     seen: list[int] = [0] * len(layers)
 
     def listen(k: int, answers: Tensor) -> None:
         flat = answers.flatten(0, -2)
-        means[k] += flat.sum(0).double().cpu()
-        products[k] += (flat.T @ flat).double().cpu()
+        means[k] += flat.sum(0).cpu().double()
+        products[k] += (flat.T @ flat).cpu().double()
         seen[k] += len(flat)
 
     hooks = [
@@ -113,13 +114,13 @@ def hand_on(reads: nn.Linear, kept: Tensor, moments: Moments) -> None:
     those of the whole layer in mean square over the rows looked at, with a ridge that pulls the weights to where they
     were. With every unit kept nothing changes.
     """
-    weight, mean, covariance = reads.weight.double().cpu(), moments.mean, moments.covariance
+    weight, mean, covariance = reads.weight.cpu().double(), moments.mean, moments.covariance
     gone = torch.ones(len(mean), dtype=torch.bool).index_fill(0, kept, False).nonzero()[:, 0]
-    ridge = RIDGE * covariance.diagonal().mean() + torch.finfo(torch.float64).tiny  # units that never move: no change
+    ridge = RIDGE * moments.products.diagonal().mean() + torch.finfo(torch.float64).tiny  # some, where all units are 0
     among = covariance[kept][:, kept] + ridge * torch.eye(len(kept), dtype=torch.float64)
     taken = torch.linalg.solve(among, covariance[kept][:, gone] @ weight[:, gone].T).T
     narrow = weight[:, kept] + taken
-    bias = reads.bias.double().cpu() + weight @ mean - narrow @ mean[kept]
-    reads.weight = nn.Parameter(narrow.to(reads.weight))
-    reads.bias = nn.Parameter(bias.to(reads.bias))
+    bias = reads.bias.cpu().double() + weight @ mean - narrow @ mean[kept]
+    reads.weight = nn.Parameter(narrow.float().to(reads.weight))
+    reads.bias = nn.Parameter(bias.float().to(reads.bias))
     reads.in_features = len(kept)
