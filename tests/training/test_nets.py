@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from secateur.errors import MissingExtra, SecateurError, StoreError
-from secateur.training.nets import NETS, build, default_net, load_net, save_net
+from secateur.training.nets import NETS, build, default_net, load_about, load_net, save_net
 
 CPU = torch.device("cpu")
 
@@ -39,6 +39,14 @@ def test_parameter_counts_are_the_published_ones(spec, parameters):
 def test_width_scales_the_channels():
     assert make("resnet9:0.5").body.head.in_features == 64
     assert make("resnet9").body.head.in_features == 128
+
+
+def test_a_spec_may_count_the_units_of_each_hidden_layer():
+    mlp = make("mlp:0.5,hidden=7+5").body
+    assert [layer.out_features for layer, _ in mlp.hidden_layers()] == [7, 5]
+    vit = make("vit_tiny:hidden=" + "+".join(map(str, range(1, 13)))).body
+    assert [layer.out_features for layer, _ in vit.hidden_layers()] == list(range(1, 13))
+    assert vit.head.in_features == 192
 
 
 def test_the_default_follows_the_size_and_the_device():
@@ -95,6 +103,11 @@ def test_a_saved_net_answers_as_before(tmp_path):
     torch.testing.assert_close(again(rows), net(rows), rtol=0, atol=0)
 
 
+def test_a_saved_net_says_what_it_is(tmp_path):
+    save_net(make("mlp:hidden=7+5"), tmp_path / "m.safetensors", spec="mlp:hidden=7+5", shape=(3, 32, 32), classes=10)
+    assert load_about(tmp_path / "m.safetensors") == ("mlp:hidden=7+5", (3, 32, 32), 10)
+
+
 def own_net(shape, classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(torch.Size(shape).numel(), classes))
 
@@ -131,9 +144,8 @@ class TestBadInput:
             make("vit_tiny:tokens=0.7,start=0.5,end=0.2")
 
     def test_an_option_nobody_knows_names_the_nearest(self):
-        expected = (
-            "option of vit_small: expected one of attention, end, start, tokens, got 'token'; did you mean tokens"
-        )
+        known = "attention, end, hidden, start, tokens"
+        expected = f"option of vit_small: expected one of {known}, got 'token'; did you mean tokens"
         with pytest.raises(SecateurError, match=expected):
             make("vit_small:token=0.7")
 
@@ -148,6 +160,20 @@ class TestBadInput:
     def test_options_of_a_net_that_has_none(self):
         with pytest.raises(SecateurError, match="width after the colon, as in resnet9:0.5, got 'tokens=0.7,start=0'"):
             make("resnet9:tokens=0.7,start=0")
+
+    @pytest.mark.parametrize(
+        "rest", ["hidden=", "hidden=3", "hidden=3+4+5", "hidden=3+0", "hidden=3+x", "x,hidden=3+4"]
+    )
+    def test_hidden_units_that_are_not_the_net_s(self, rest):
+        told = "net mlp: hidden: expected units, one or more, of each of its 2 hidden layers, as 300.300, got "
+        with pytest.raises(
+            SecateurError, match=f"{told}|net: expected a width after the colon, as in mlp:0.5, got 'x'"
+        ):
+            make(f"mlp:{rest}")
+
+    def test_hidden_units_of_a_net_that_has_none(self):
+        with pytest.raises(SecateurError, match="net: expected a width .*, as in resnet9:0.5, got 'hidden=3'"):
+            make("resnet9:hidden=3")
 
     def test_images_only_for_convolutions(self):
         with pytest.raises(SecateurError, match="net: resnet9 takes images, but the data are vectors of 7; use mlp"):

@@ -1,4 +1,4 @@
-"""`secateur prune`, `record`, `score`, `select`, `train`: parse, call one function of study, print."""
+"""`secateur prune`, `record`, `score`, `select`, `train`, `slim`: parse, call one function of study, print."""
 
 import dataclasses
 from pathlib import Path
@@ -189,3 +189,31 @@ def train(
 
 def _calibration(ece: float, selective: float | None) -> str:
     return f"off by {ece:.2%} (ECE); {selective:.2%} of the 80 % it is surest of"
+
+
+@o.works_on_data
+def slim(
+    model: Annotated[Path, typer.Argument(help="the OUT folder or model file of an mlp or a vit_tiny")],
+    data: o.Data = "digits",
+    *,
+    flops: Annotated[float, typer.Option(help="the fraction of its multiply-adds to keep")],
+    rank: Annotated[
+        str, typer.Option(help="which units stay: r2d2, representative, data, magnitude or random")
+    ] = "r2d2",
+    sample: Annotated[int, typer.Option(help="how many rows to look at")] = 1000,
+    job: o.Job,
+) -> None:
+    """Make a trained net cheaper without training: take out hidden units, by its weights and unlabelled rows."""
+    from secateur.study.slim import slim as run
+
+    found = run(model, data, flops=flops, rank=rank, sample=sample, **job.options)
+    if job.json:
+        show.as_json({"out": str(job.out), **dataclasses.asdict(found)})
+        return
+    costs = f"{found.multiply_adds_after:,} of {found.multiply_adds_before:,} multiply-adds a row"
+    units = ", ".join(f"{n} of {of}" for n, of in zip(found.units_after, found.units_before, strict=True))
+    speed = f"{found.seconds_after:.3g} s for 1,000 rows, {found.seconds_before:.3g} s before"
+    rows = [["cost", costs], ["units", units], ["speed", speed]]
+    if found.accuracy_after is not None:
+        rows.append(["accuracy", f"{found.accuracy_after:.2%} on the test split, {found.accuracy_before:.2%} before"])
+    show.pairs([*rows, ["in", str(job.out / "model.safetensors")]])

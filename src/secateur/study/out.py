@@ -16,10 +16,12 @@ from secateur.store.files import append_line, read_json, remove, write_json
 
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
-    "kept", "query.json", "proxy.json", "model.safetensors", "state", "soft", "cells", "compare.json",
+    "kept", "query.json", "proxy.json", "slim.json", "model.safetensors", "state", "soft", "cells", "compare.json",
     "report.html", "bill.json",
 )  # fmt: skip
 """Everything a command may write into OUT."""
+_OF_ONE = {"record": "slim", "slim": "record"}
+"""The stages that write model.safetensors, each with the one whose net it would replace."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,13 @@ class Out:
 
     def begin(self, stage: str, asked: Mapping[str, Any]) -> bool:
         """Note what a stage is asked to do; True if exactly that was done before. Raises WrongData if it differs."""
-        before = self.run["stages"].get(stage)
+        stages = self.run["stages"]
+        if (other := _OF_ONE.get(stage)) in stages:
+            raise WrongData(
+                f"out: {self.path} holds the net of a {other}, which {stage} would replace; name another --out, or "
+                "--force to start over"
+            )
+        before = stages.get(stage)
         if before is not None and before["asked"] != asked:
             changed = [k for k in {**asked, **before["asked"]} if asked.get(k) != before["asked"].get(k)]
             told = "; ".join(f"{k} was {before['asked'].get(k)!r}, now {asked.get(k)!r}" for k in sorted(changed))

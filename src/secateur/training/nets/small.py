@@ -1,6 +1,9 @@
 """Small nets: a multi-layer perceptron, the ConvNet-3 of the condensation papers, and the fast 3-group net."""
 
+import itertools
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +11,30 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Two hidden layers; flattens images."""
+    """Two hidden layers, of so many units; flattens images."""
 
-    def __init__(self, inputs: int, classes: int, width: int) -> None:
+    def __init__(self, inputs: int, classes: int, units: tuple[int, int]) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.head = nn.Linear(width, classes)
+        first, second = units
+        self.hidden = nn.Sequential(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU())
+        self.head = nn.Linear(second, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hidden(x.flatten(1)))
+
+    def hidden_layers(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """The two layers that each hidden layer lies between: what makes its units, and what reads them."""
+        first, second = cast(nn.Linear, self.hidden[0]), cast(nn.Linear, self.hidden[2])
+        return [(first, second), (second, self.head)]
+
+    def multiply_adds(self, units: Sequence[int]) -> int:
+        """Multiply-adds of one row, if the hidden layers had so many units; biases and ReLU are not counted.
+
+        >>> MLP(64, 10, (5, 5)).multiply_adds([3, 2])
+        218
+        """
+        sizes = [cast(nn.Linear, self.hidden[0]).in_features, *units, self.head.out_features]
+        return sum(inner * outer for inner, outer in itertools.pairwise(sizes))
 
 
 class ConvNet3(nn.Module):

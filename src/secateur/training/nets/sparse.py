@@ -1,6 +1,7 @@
 """A vision transformer that drops patches and looks at fewer pairs of them as training goes on."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,22 @@ class SparseViT(ViT):
         """Stand where `get_extra_state` did."""
         self.pace(float(state))
 
+    def multiply_adds(self, units: Sequence[int]) -> int:
+        """Of one row at the rates of a finished run, as `ViT` counts; masks save none, choosing is not counted.
+
+        >>> size = ((1, 8, 8), 10, 3, 2)  # of 64 patches, 32 go on from the second block's attention
+        >>> dense, sparse = ViT(*size), SparseViT(Sparsity(tokens=0.5), *size, at=(1,))
+        >>> dense.multiply_adds([5, 5]) - sparse.multiply_adds([5, 5]) == 32 * 2 * 3 * 5
+        True
+        """
+        patches, dims, total = self.position.shape[1] - 1, self.position.shape[2], 0
+        for number, count in enumerate(units):
+            total += (1 + patches) * 4 * dims * dims + 2 * (1 + patches) ** 2 * dims
+            if number in self.at:
+                patches = strongest_of(patches, self.sparsity.tokens)
+            total += (1 + patches) * 2 * dims * count
+        return (self.position.shape[1] - 1) * self.patches.weight.numel() + total + self.head.weight.numel()
+
     def forward(self, x: Tensor) -> Tensor:
         tokens, attention = self.sparsity.rates(self.progress)
         x, mask = self.tokens(x), None
@@ -126,8 +143,13 @@ def strongest(weights: Tensor, share: float) -> Tensor:
     >>> strongest(torch.tensor([0.1, 0.4, 0.2, 0.2]), 0.5).tolist()
     [1, 2]
     """
-    count = math.ceil(share * weights.shape[-1] * (1 - 1e-12))  # 0.55 * 100 is a hair above 55
+    count = strongest_of(weights.shape[-1], share)
     return weights.argsort(dim=-1, descending=True, stable=True)[..., :count]
+
+
+def strongest_of(n: int, share: float) -> int:
+    """How many a share of n is: rounded up."""
+    return math.ceil(share * n * (1 - 1e-12))  # 0.55 * 100 is a hair above 55
 
 
 def taken(x: Tensor, places: Tensor) -> Tensor:

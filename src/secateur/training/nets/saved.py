@@ -1,0 +1,84 @@
+"""Nets on disk, without pickle."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from secateur.errors import SecateurError, StoreError
+from secateur.store.files import replacing
+from secateur.training.nets.built import Normalised, build
+from secateur.training.nets.zoo import Shape
+
+
+def save_net(net: Normalised, path: Path, *, spec: str, shape: Shape, classes: int) -> None:
+    """Write a net and what is needed to build it again; no pickle."""
+    about = json.dumps({"net": spec, "shape": list(shape), "classes": classes}, sort_keys=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"secateur": about})
+
+
+class Saved(NamedTuple):
+    """What a file says of the net in it: its spec, the shape of a row, how many classes."""
+
+    spec: str
+    shape: Shape
+    classes: int
+
+
+def load_about(path: Path) -> Saved:
+    """What a saved net is."""
+    if not path.is_file():
+        raise StoreError(f"{path}: expected a net saved by secateur, found none")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["secateur"])
+        return Saved(about["net"], tuple(about["shape"]), about["classes"])
+    except Exception as error:
+        raise StoreError(f"{path}: not a whole net saved by secateur ({error})") from None
+
+
+def load_net(path: Path, *, device: torch.device) -> Normalised:
+    """Build a saved net again, in eval mode."""
+    (spec, shape, classes), tensors = load_about(path), _tensors(path)
+    net = build(spec, shape=shape, classes=classes, mean=tensors["mean"], spread=tensors["spread"], seed=0)
+    net.load_state_dict(tensors)
+    return net.to(device).eval()
+
+
+def spec_in(path: Path, asked: str | None = None) -> str:
+    """What a saved net is. asked: what it should be; raises SecateurError where it is something else."""
+    spec = load_about(path).spec
+    if asked not in (None, spec):
+        raise SecateurError(f"start: {path} is a {spec}, and the net asked for is {asked}; leave --net out")
+    return spec
+
+
+def adopt(net: Normalised, path: Path) -> Normalised:
+    """Put a saved net's weights, and its normalisation, into a fresh one of its kind.
+
+    The head stays fresh where the saved one is for another number of classes. Raises SecateurError where anything else
+    does not fit.
+    """
+    about, tensors, own = load_about(path), _tensors(path), net.state_dict()
+    heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1:]
+    fits = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    if odd := sorted(name for name in own if name not in fits and name.rpartition(".")[0] not in heads):
+        raise SecateurError(
+            f"start: {path} is a {about.spec} for rows of shape {about.shape}, not that of the data: see {odd[0]}"
+        )
+    net.load_state_dict(own | fits)
+    return net
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """On the CPU."""
+    try:
+        return load_file(path, device="cpu")
+    except Exception as error:
+        raise StoreError(f"{path}: not a whole net saved by secateur ({error})") from None

@@ -1,0 +1,138 @@
+"""The nets by name, and what may follow the name."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.errors import SecateurError
+from secateur.registry import unknown
+from secateur.training.foreign import optional, own_net
+from secateur.training.nets.resnet import ResNet
+from secateur.training.nets.small import MLP, ConvNet3, ResNet9
+from secateur.training.nets.sparse import SparseViT, Sparsity
+from secateur.training.nets.vit import ViT
+
+Shape = tuple[int, ...]
+
+
+def _image_only(shape: Shape, name: str) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise SecateurError(f"net: {name} takes images, but the data are vectors of {shape[0]}; use mlp")
+    return (shape[0], shape[1], shape[2])
+
+
+def _resnet9(shape: Shape, classes: int, width: float) -> nn.Module:
+    widths = (round(32 * width), round(128 * width), round(128 * width))
+    return ResNet9(_image_only(shape, "resnet9")[0], classes, widths)
+
+
+def _resnet(layers: int) -> Callable[[Shape, int, float], nn.Module]:
+    return lambda shape, classes, width: ResNet(
+        layers, _image_only(shape, f"resnet{layers}"), classes, round(64 * width)
+    )
+
+
+def _mlp(shape: Shape, classes: int, width: float, hidden: tuple[int, ...] = ()) -> nn.Module:
+    first, second = hidden or 2 * (round(512 * width),)
+    return MLP(int(torch.Size(shape).numel()), classes, (first, second))
+
+
+def _vit(name: str, dims: int, heads: int) -> Callable[..., nn.Module]:
+    def make(shape: Shape, classes: int, width: float, hidden: tuple[int, ...] = (), **rates: float) -> nn.Module:
+        size = (_image_only(shape, name), classes, dims * max(1, round(width)))
+        if not rates:
+            return ViT(*size, heads=heads, units=hidden)
+        try:
+            return SparseViT(Sparsity(**rates), *size, heads=heads, units=hidden)
+        except SecateurError as error:
+            raise SecateurError(f"net {name}: {error}") from None
+
+    return make
+
+
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _mlp,
+    "convnet3": lambda shape, classes, width: ConvNet3(_image_only(shape, "convnet3"), classes, round(128 * width)),
+    "resnet9": _resnet9,
+    "resnet18": _resnet(18),
+    "resnet34": _resnet(34),
+    "resnet50": _resnet(50),
+    "vit_tiny": _vit("vit_tiny", 192, 3),
+    "vit_small": _vit("vit_small", 384, 6),
+}
+"""By name, made from (shape of a row, classes, width multiplier) and the options of OPTIONS."""
+HIDDEN = {"mlp": 2, "vit_tiny": 12, "vit_small": 12}
+"""How many hidden layers have units that may be counted, as hidden=300+120."""
+_RATES = [field.name for field in dataclasses.fields(Sparsity)]
+OPTIONS = {"mlp": ["hidden"], "vit_tiny": ["hidden", *_RATES], "vit_small": ["hidden", *_RATES]}
+"""What may follow the width, as name=value."""
+
+
+def make(spec: str, shape: Shape, classes: int) -> nn.Module:
+    """The net of a spec, initialised from torch's global stream."""
+    name, _, rest = spec.partition(":")
+    if name == "timm":
+        return optional("timm", "net").create_model(rest, num_classes=classes, in_chans=shape[0])
+    if name in NETS:
+        width, options = asked(name, rest)
+        return NETS[name](shape, classes, width, **options)
+    if "." in name and rest:
+        return own_net("net", spec, shape, classes)
+    raise unknown("net", spec, [*NETS, "timm:NAME", "package.module:function"])
+
+
+def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
+    """The width multiplier, and the options of a net that has some, from what stands after the colon of a spec.
+
+    >>> asked("mlp", "0.5"), asked("mlp", "2,hidden=300+120"), asked("vit_tiny", "tokens=0.7")
+    ((0.5, {}), (2.0, {'hidden': (300, 120)}), (1.0, {'tokens': 0.7}))
+    """
+    known = OPTIONS.get(name, [])
+    parts = text.split(",") if known else [text]
+    width = "" if known and "=" in parts[0] else parts.pop(0)
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key not in known:
+            raise unknown(f"option of {name}", key, known)
+        if key == "hidden":
+            options[key] = _units(name, value)
+        else:
+            options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
+    return _number(width or "1", f"net: expected a width after the colon, as in {name}:0.5, got {width!r}"), options
+
+
+def with_hidden(spec: str, units: Sequence[int]) -> str:
+    """The spec of the same net with so many units in its hidden layers. Raises SecateurError for one that has no such.
+
+    >>> with_hidden("vit_tiny", [5, 7]), with_hidden("mlp:0.5", [3, 2]), with_hidden("mlp:hidden=3+2", [1, 1])
+    ('vit_tiny:hidden=5+7', 'mlp:0.5,hidden=3+2', 'mlp:hidden=1+1')
+    """
+    name, _, rest = spec.partition(":")
+    if name not in HIDDEN:
+        raise SecateurError(
+            f"net: expected one of {', '.join(HIDDEN)}, whose hidden units a spec can count, got {spec!r}"
+        )
+    parts = [part for part in rest.split(",") if part and not part.startswith("hidden=")]
+    return f"{name}:{','.join([*parts, 'hidden=' + '+'.join(map(str, units))])}"
+
+
+def _units(name: str, text: str) -> tuple[int, ...]:
+    layers = HIDDEN[name]
+    units = text.split("+")
+    if len(units) != layers or not all(number.isdecimal() and int(number) for number in units):
+        raise SecateurError(
+            f"net {name}: hidden: expected units, one or more, of each of its {layers} hidden layers, as "
+            f"{'+'.join(['300'] * layers)}, got {text!r}"
+        )
+    return tuple(map(int, units))
+
+
+def _number(text: str, otherwise: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SecateurError(otherwise) from None
