@@ -13,7 +13,7 @@ from torch import Tensor
 
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, write_json
-from secateur.study.run import content_hash
+from secateur.study.run import content_hash, model_in
 from secateur.study.session import Session, session
 from secateur.training.evaluate import accuracy, seconds_per_1000
 from secateur.training.nets import Normalised, Saved, load_about, load_net, save_net, with_hidden
@@ -91,8 +91,7 @@ def slim(
 
 
 def _model_file(model: str | Path, out: Path) -> Path:
-    path = Path(model)
-    path = path / "model.safetensors" if path.is_dir() else path
+    path = model_in(Path(model))
     if path.resolve().is_relative_to(out.resolve()):
         raise SecateurError(f"out: {out} holds the model itself ({path}), which stays as it is; name another --out")
     return path
