@@ -5,6 +5,7 @@ import torch
 
 from secateur.errors import MissingExtra, SecateurError, StoreError
 from secateur.training.nets import NETS, build, default_net, load_about, load_net, save_net
+from secateur.training.nets.vit import attention
 
 CPU = torch.device("cpu")
 
@@ -121,6 +122,20 @@ def test_a_net_of_your_own_is_called_by_its_path():
 
 
 @pytest.mark.usefixtures("our_own_errors")
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_half_precision_is_that_in_whole(masked):
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 8, generator=draw) for _ in range(3))
+    mask = torch.rand(2, 1, 5, 5, generator=draw) < 0.7 if masked else None
+    mask = None if mask is None else mask | torch.eye(5, dtype=torch.bool)
+    weights = torch.einsum("bhid,bhjd->bhij", q, k) / 8**0.5
+    weights = weights if mask is None else weights.masked_fill(~mask, -torch.inf)
+    expected = weights.softmax(-1) @ v
+    torch.testing.assert_close(attention(q, k, v, mask), expected)
+    half = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+    torch.testing.assert_close(half.float(), expected, rtol=0.05, atol=0.03)
+
+
 class TestBadInput:
     def test_an_unknown_net_names_the_nearest(self):
         with pytest.raises(SecateurError, match=r"net: expected one of .*got 'resnet19'; did you mean .*resnet18"):
