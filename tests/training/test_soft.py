@@ -110,7 +110,9 @@ def test_a_student_hears_what_is_kept(tmp_path):
     objective.begin(1)
     ids = torch.tensor([3, 9])
     rows = data.sample(ids.numpy())
+    before = kept.teacher.asked
     answer = objective(ids, rows)
+    assert kept.teacher.asked == before
     torch.testing.assert_close(answer.loss, divergence(answer.logits, kept(ids), 2.0))
     with torch.no_grad():
         torch.testing.assert_close(answer.logits, student(kept.shown(ids, rows)), rtol=2e-2, atol=2e-2)
