@@ -26,8 +26,13 @@ VALIDATION = 0.1
 
 def net_of(work: Session, run: Run) -> Normalised:
     """A fresh net, or the saved one to start from with a head for these classes."""
-    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
+    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten, classes=classes_of(work, run))
     return net if run.start is None else adopt(net, model_in(run.start))
+
+
+def classes_of(work: Session, run: Run) -> int:
+    """The outputs of its net: the classes of the data; 1 where there are no labels and the run needs none."""
+    return work.train.classes if run.aim.classifies else len(work.source.classes)
 
 
 def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
@@ -38,6 +43,11 @@ def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
     if "validation" in run.aim.needs:
         apart = np.isin(ids, validation_ids(work, run.seed), invert=True)
         ids, weights = ids[apart], None if weights is None else weights[apart]
+        if not len(ids):
+            raise SecateurError(
+                f"validation: objective {spec_of(run.aim)} keeps a tenth of the data to itself, and the subset has "
+                f"nothing else; choose a larger one, or another --seed"
+            )
     if run.rule is None:
         return Shuffled(ids, run.seed, weights)
     if weights is not None:
@@ -128,7 +138,8 @@ def _difficulty(work: Session, run: Run) -> Tensor | None:
 
 
 def _teacher(work: Session, run: Run) -> nn.Module | Any | None:
-    if run.distill is None:
+    if run.distill is None and "teacher" not in run.aim.needs:
         return None
     sample = work.train.sample(work.source.train.usable[:2])
-    return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)
+    classes = work.train.classes if run.aim.classifies else None
+    return load_teacher(run.teacher, device=work.device, rows=sample, classes=classes)

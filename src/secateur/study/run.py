@@ -18,7 +18,6 @@ from secateur.training.distill import Distill
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
 
-
 PLAIN = Plain()
 
 
@@ -55,7 +54,7 @@ class Run:
             if self.subset is None
             else content_hash(self.subset.ids.tobytes() + self.subset.weights.tobytes()),
             "distill": None if self.distill is None else self.distill.as_dict(),
-            "teacher": None if self.distill is None else _teacher_hash(self.teacher),
+            "teacher": _teacher_hash(self.teacher) if self.distill or "teacher" in self.aim.needs else None,
         }
         return content_hash(json.dumps(about | self._newer(budgets), sort_keys=True).encode())
 

@@ -82,7 +82,7 @@ def train(
         started = time.perf_counter()
         watch.begin(at.epoch)
         look(net, data, sampler, recipe)
-        plan = sampler.plan(at.epoch)
+        plan = objective.narrowed(sampler.plan(at.epoch))
         batches = even_batches(plan, recipe.batch)[: length.left(at.step)]
         objective.begin(at.epoch)
         losses = torch.zeros(len(batches), device=data.device)

@@ -163,8 +163,8 @@ def adopt(net: Normalised, path: Path) -> Normalised:
     fits = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     if odd := sorted(name for name in own if name not in fits and name.rpartition(".")[0] not in heads):
         raise SecateurError(
-            f"start: {path} is a {about['net']} for rows of shape {tuple(about['shape'])} and does not fit the data: see "
-            f"{odd[0]}"
+            f"start: {path} is a {about['net']} for rows of shape {tuple(about['shape'])} and does not fit the data: "
+            f"see {odd[0]}"
         )
     net.load_state_dict(own | fits)
     return net
