@@ -188,6 +188,16 @@ def test_the_global_stream_is_neither_touched_nor_read(planted):
     assert torch.equal(run(planted, "beta", steps=3)[1].raw, first)
 
 
+def test_a_net_with_frozen_layers_learns_weights_too(few_digits, tmp_path):
+    """`fast` freezes what it whitens."""
+    rows, test = few_digits
+    how = {"net": "resnet9:0.125", "recipe": "fast", "epochs": 1, "quiet": True, "threads": 1}
+    result = sc.train(rows, test=test, objective="beta:every=5", out=tmp_path, **how)
+    table = Scores.open(tmp_path / "cells" / result.folder / "learned.parquet")
+    assert (table["a"] != 1).any()
+    assert np.isfinite(table["mean"]).all()
+
+
 def test_a_job_keeps_the_weights_beside_the_student(few_digits, tmp_path):
     rows, test = few_digits
     result = sc.train(
