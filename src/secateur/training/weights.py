@@ -37,11 +37,11 @@ class BetaWeighted(Aim):
     takes the mean weights, 1 on average in the batch. below: examples whose mean weight is under it at the end of an
     epoch are trained on no more, once the share `after` of the run is done; 0 keeps all.
 
-    The plan is that of BetaDataWeighter (Ericsson, Gouk & Hospedales, arXiv:2006.12360), from memory: there is no
-    public code, and scale, average and rule of pruning are ours. Theirs weighs the images of self-supervised
+    The plan is that of BetaDataWeighter (Ericsson, Gouk & Hospedales, arXiv:2006.12360), from memory: no code
+    was found, and scale, average and rule of pruning are ours. Theirs weighs the images of self-supervised
     pre-training for a labelled task; here the data and the goal have the same labels. A turn costs, beside a step: a
     backward pass and one in forward mode over the batch, a forward and a backward pass over as many validation rows; in
-    all 4 to 5 steps more on two cores, where batch norm in forward mode is slow (resnet9:0.5, resnet18:0.25).
+    all 4 to 5 steps more on one thread, where batch norm in forward mode is slow (resnet9:0.5, resnet18:0.25).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"validation"})
@@ -140,7 +140,8 @@ class Weighing(Objective):
     def _losses(self, ids: Tensor, rows: Tensor) -> Losses:
         """The cross-entropy of each row, as a function of the net's parameters and buffers.
 
-        In float32: in bfloat16 slopes were off by up to a third, and forward mode fails behind frozen layers.
+        In float32: in bfloat16 some slopes were off by a quarter and more (resnet9:0.5, whitened), and forward mode
+        fails behind frozen layers.
         """
         labels, smoothing = self.inner.data.labels[ids], self.inner.recipe.smoothing
 
@@ -205,7 +206,7 @@ def slopes(net: nn.Module, loss: Tensor, weights: Tensor, own: Losses, goal: Los
 
     theta+ is linear in the weights, so the slope is -ahead / batch times d goal / d theta+ along each example's
     gradient: how each loss changes as theta moves along d goal / d theta+. One pass in forward mode tells it exactly;
-    the second-order pass that gives the same took twice as long (resnet18:0.25, two cores).
+    the second-order pass that gives the same took twice as long (resnet18:0.25, one thread).
     """
     named = {name: p for name, p in net.named_parameters() if p.requires_grad}
     found = torch.autograd.grad((weights * loss).mean(), list(named.values()), retain_graph=True, allow_unused=True)
