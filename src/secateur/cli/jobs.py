@@ -154,7 +154,7 @@ def train(
         typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5")
+        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5, beta, imitate")
     ] = "supervised",
     start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to go on from")] = None,
     unlabelled: Annotated[str | None, typer.Option(help="DATA whose labels, if any, are not looked at")] = None,
@@ -174,9 +174,11 @@ def train(
         **job.options,
     )  # fmt: skip
     if job.json:
-        show.as_json(dataclasses.asdict(result))
+        show.as_json(result.as_json())
         return
-    accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
+    accuracy = "not tested: the head does not learn; go on with --start"
+    if result.per_class:
+        accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
     if result.rule is not None:
         work = f"{result.steps} steps, {result.examples} visits by {result.rule} among {result.kept} of {result.of} "

@@ -1,6 +1,7 @@
 """One training run with a result: a student on a subset, or on everything. Each is a folder that resumes."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from torch import nn
 from secateur.data.source import Source
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
+from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
-from secateur.store.tables import Subset
+from secateur.store.tables import Scores, Subset
 from secateur.study.budget import steps_for
-from secateur.study.material import attack_of, check_aim, digest_of, net_of, objective_of, sampler_of
+from secateur.study.material import attack_of, check_aim, classes_of, digest_of, net_of, objective_of, sampler_of
 from secateur.study.run import Run, model_in
 from secateur.study.session import Session
 from secateur.training.adversarial import Adversary
@@ -25,6 +27,7 @@ from secateur.training.aims import spec_of as spec_of_aim
 from secateur.training.distill import Distill
 from secateur.training.distill import parse as parse_distill
 from secateur.training.evaluate import Accuracy, accuracy, robust_accuracy
+from secateur.training.loop import Position
 from secateur.training.loop import train as run_loop
 from secateur.training.nets import save_net, spec_in
 from secateur.training.objective import Aim
@@ -40,7 +43,9 @@ class Result:
     adversary that it was trained with, None where it was trained without. rule: of dynamic pruning, with its knobs.
     examples: how many were trained on, each as often as it was; seconds: of everything the run did. ece: expected
     calibration error, over 15 bins; selective: accuracy on the 80 % that the net is surest of; None in older results.
-    objective: where it was not the labels alone; start: the saved net it went on from.
+    objective: where it was not the labels alone; start: the saved net it went on from. What an objective learns of each
+    example stands beside the student, in learned.parquet. Where it does not teach the net the classes of the data,
+    accuracies are nan (null in the file) and per_class is empty.
     """
 
     name: str
@@ -81,11 +86,19 @@ class Result:
     def read(cls, path: Path, **changed: Any) -> "Result":
         """What `write` wrote, with some fields changed."""
         saved = read_json(path)
-        return cls(**saved | {"per_class": tuple(saved["per_class"])} | changed)
+        tested = {name: math.nan for name in _TESTED if saved[name] is None}
+        return cls(**saved | tested | {"per_class": tuple(saved["per_class"])} | changed)
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """What JSON can hold: null for what was not tested."""
+        return dataclasses.asdict(self) | {name: None for name in _TESTED if np.isnan(getattr(self, name))}
+
+
+_TESTED = ("accuracy", "worst_class")
 
 
 def plan_run(
@@ -125,11 +138,14 @@ def plan_run(
     batch = whole.for_keep((like or kept) / examples).batch
     chosen = dataclasses.replace(whole.for_keep(kept / examples), batch=batch)
     steps = steps_for(budget, whole, examples=examples, kept=like or kept, batch=batch)
-    heard = None if teacher is None else parse_distill(distill, (like or kept) / examples)
+    aim = find_aim(objective)
+    if not aim.classifies and distill not in (None, "auto", "off"):
+        raise SecateurError(f"distill: objective {spec_of_aim(aim)} does not ask its teacher for answers; leave it out")
+    heard = None if teacher is None or not aim.classifies else parse_distill(distill, (like or kept) / examples)
     begun = None if start is None else Path(start)
     run = Run(
         name, work.net_name(net) if begun is None else spec_in(model_in(begun), net), chosen, steps, seed, subset,
-        teacher, heard, parse_adversary(adversary), margins, aim=find_aim(objective), start=begun,
+        teacher, heard, parse_adversary(adversary), margins, aim=aim, start=begun,
         unlabelled=unlabelled, difficulty=difficulty,
     )  # fmt: skip
     if rule is not None:
@@ -151,6 +167,7 @@ def run_cell(work: Session, run: Run) -> Result:
 
 def _train(work: Session, run: Run, folder: Path) -> None:
     sampler, net = sampler_of(work, run), net_of(work, run)
+    objective = objective_of(work, run, net)
     state = folder / "state.safetensors"
     with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
         done = run_loop(
@@ -161,32 +178,42 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             epochs=None if run.rule is None else run.epochs,
             sampler=sampler,
             seed=run.seed,
-            objective=objective_of(work, run, net),
+            objective=objective,
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )
-    save_net(net, folder / "model.safetensors", spec=run.net, shape=work.train.shape, classes=work.train.classes)
-    result = Result.tested(
-        accuracy(net, work.test),
-        name=run.name,
-        kept=len(sampler.ids),
-        of=len(work.source.train.usable),
-        steps=done.step,
-        examples=done.examples,
-        seconds=done.seconds,
-        seed=run.seed,
-        net=run.net,
-        recipe=run.recipe.name,
-        distill=None if run.distill is None else run.distill.as_dict(),
-        folder=folder.name,
-        adversary=None if run.adversary is None else dataclasses.asdict(run.adversary),
-        robust=_robust(work, run, net),
-        rule=None if run.rule is None else spec_of(run.rule),
-        objective=None if run.aim == Plain() else spec_of_aim(run.aim),
-        start=None if run.start is None else str(run.start),
-    )
-    result.write(folder / "result.json")
+    save_net(net, folder / "model.safetensors", spec=run.net, shape=work.train.shape, classes=classes_of(work, run))
+    if learned := objective.learned():
+        columns = {name: values.cpu().numpy() for name, values in learned.items()}
+        about = {"fingerprint": work.source.fingerprint, "objective": spec_of_aim(run.aim)}
+        Scores(work.source.train.labels, columns, about).save(folder / "learned.parquet")
+    _result(work, run, net, len(sampler.ids), done, folder.name).write(folder / "result.json")
     remove(state)
+
+
+def _result(work: Session, run: Run, net: nn.Module, kept: int, done: Position, folder: str) -> Result:
+    """What came of it, tested where there is something to test."""
+    about: dict[str, Any] = {
+        "name": run.name,
+        "kept": kept,
+        "of": len(work.source.train.usable),
+        "steps": done.step,
+        "examples": done.examples,
+        "seconds": done.seconds,
+        "seed": run.seed,
+        "net": run.net,
+        "recipe": run.recipe.name,
+        "distill": None if run.distill is None else run.distill.as_dict(),
+        "folder": folder,
+        "adversary": None if run.adversary is None else dataclasses.asdict(run.adversary),
+        "robust": _robust(work, run, net),
+        "rule": None if run.rule is None else spec_of(run.rule),
+        "objective": None if run.aim == Plain() else spec_of_aim(run.aim),
+        "start": None if run.start is None else str(run.start),
+    }
+    if not run.aim.classifies:
+        return Result(accuracy=math.nan, worst_class=math.nan, per_class=(), **about)
+    return Result.tested(accuracy(net, work.test), **about)
 
 
 def _robust(work: Session, run: Run, net: nn.Module) -> float | None:

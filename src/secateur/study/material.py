@@ -25,8 +25,13 @@ VALIDATION = 0.1
 
 def net_of(work: Session, run: Run) -> Normalised:
     """A fresh net, or the saved one to start from with a head for these classes."""
-    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten)
+    net = work.build_net(run.net, seed=run.seed, whiten=run.recipe.whiten, classes=classes_of(work, run))
     return net if run.start is None else adopt(net, model_in(run.start))
+
+
+def classes_of(work: Session, run: Run) -> int:
+    """The outputs of its net: the classes of the data; 1 where there are no labels and the run needs none."""
+    return work.train.classes if run.aim.classifies else len(work.source.classes)
 
 
 def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
@@ -37,6 +42,11 @@ def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
     if "validation" in run.aim.needs:
         apart = np.isin(ids, validation_ids(work, run.seed), invert=True)
         ids, weights = ids[apart], None if weights is None else weights[apart]
+        if not len(ids):
+            raise SecateurError(
+                f"validation: objective {spec_of(run.aim)} keeps a tenth of the data to itself, and the subset has "
+                f"nothing else; choose a larger one, or another --seed"
+            )
     if run.rule is None:
         return Shuffled(ids, run.seed, weights)
     if weights is not None:
@@ -79,7 +89,7 @@ def objective_of(work: Session, run: Run, net: Normalised) -> Objective:
         work.train,
         run.recipe,
         run.seed,
-        teacher=None if run.distill is None else _teacher(work, run),
+        teacher=_teacher(work, run),
         distill=run.distill,
         adversary=attack_of(work, run),
         unlabelled=None if run.unlabelled is None else Tensors(run.unlabelled.train, work.device),
@@ -115,9 +125,10 @@ def check_aim(work: Session, run: Run) -> None:
 
 def _soft(work: Session, run: Run) -> SoftLabels | None:
     """Kept answers, in a folder of OUT named by everything they depend on."""
-    if run.distill is None or not run.distill.views:
+    teacher = _teacher(work, run)
+    if teacher is None or run.distill is None or not run.distill.views:
         return None
-    teacher, ids, top = _teacher(work, run), sampler_of(work, run).ids, run.distill.top
+    ids, top = sampler_of(work, run).ids, run.distill.top
     if top >= work.train.classes or (top and work.train.classes > MOST_CLASSES):
         raise SecateurError(
             f"distill: expected top below the number of classes, {work.train.classes}, where these are at most "
@@ -148,6 +159,9 @@ def _difficulty(work: Session, run: Run) -> Tensor | None:
     return torch.from_numpy(values).to(work.device)
 
 
-def _teacher(work: Session, run: Run) -> nn.Module:
+def _teacher(work: Session, run: Run) -> nn.Module | None:
+    if run.distill is None and "teacher" not in run.aim.needs:
+        return None
     sample = work.train.sample(work.source.train.usable[:2])
-    return load_teacher(run.teacher, device=work.device, rows=sample, classes=work.train.classes)
+    classes = work.train.classes if run.aim.classifies else None
+    return load_teacher(run.teacher, device=work.device, rows=sample, classes=classes)

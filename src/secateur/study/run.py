@@ -54,7 +54,7 @@ class Run:
             if self.subset is None
             else content_hash(self.subset.ids.tobytes() + self.subset.weights.tobytes()),
             "distill": None if self.distill is None else self.distill.as_dict(),
-            "teacher": None if self.distill is None else self.hash_of_teacher,
+            "teacher": self.hash_of_teacher if self.distill or "teacher" in self.aim.needs else None,
         }
         return content_hash(json.dumps(about | self._newer(budgets), sort_keys=True).encode())
 

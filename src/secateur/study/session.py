@@ -81,10 +81,14 @@ class Session:
 
         return Watch(begin, advance, end)
 
-    def build_net(self, spec: str, *, seed: int, whiten: bool) -> Normalised:
-        """A fresh net on the device, started from the whitening filters of the data where asked and possible."""
+    def build_net(self, spec: str, *, seed: int, whiten: bool, classes: int | None = None) -> Normalised:
+        """A fresh net on the device, started from the whitening filters of the data where asked and possible.
+
+        classes: its outputs, by default the classes of the data.
+        """
         mean, spread = self.statistics
-        net = build(spec, shape=self.train.shape, classes=self.train.classes, mean=mean, spread=spread, seed=seed)
+        outputs = self.train.classes if classes is None else classes
+        net = build(spec, shape=self.train.shape, classes=outputs, mean=mean, spread=spread, seed=seed)
         net = net.to(self.device)
         start = getattr(net.body, "whiten", None)
         if whiten and start is not None:
@@ -103,11 +107,13 @@ def session(
     quiet: bool = False,
     held_out: float = 0.0,
     validate: bool = False,
+    needs_labels: bool = True,
     reading: Mapping[str, Any] | None = None,
 ) -> Iterator[Session]:
     """Open the data, claim OUT and lock it for the time of the job.
 
-    held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`).
+    held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`);
+    out of data without labels, where the job does not need any, nothing is.
     """
     progress = Progress(quiet=quiet)
     chosen = pick_device(device)
@@ -117,7 +123,7 @@ def session(
     options = dict(reading or {})
     with progress.stage("reading") as advance:
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
-    if held_out:
+    if held_out and (needs_labels or source.labelled):
         source = with_test(source, held_out, always=validate)
     told = {k: v for k, v in options.items() if v is not None and isinstance(v, (str, int))}
     about = {

@@ -19,6 +19,7 @@ from secateur.study.pool import Pool
 from secateur.study.run import Run
 from secateur.study.session import Session, session
 from secateur.training.adversarial import Adversary
+from secateur.training.aims import aim as find_aim
 from secateur.training.distill import Distill
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
@@ -59,17 +60,20 @@ def train(
     (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. objective: what
     the net trains for, `supervised` with knobs or another of `secateur.training.aims`; unlabelled: a pool for those
     that learn from one, read as the data are but without labels; difficulty: (examples,) in [0, 1], or an OUT folder
-    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head apart where it has
-    other classes. epochs: of the
-    full run that the budget is counted from, the recipe's own by default; with a rule, of this run, and there is no
-    budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of train is held out.
+    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head
+    apart where it has other classes. epochs: of the full run that the budget is counted from, the recipe's own by
+    default; with a rule, of this run, and there is no budget. budget: `epochs`, `steps` or `balanced`. Without a test
+    split, a seeded 20 % of train is held out.
     """
     chosen_rule = None if rule is None else find_rule(rule)
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
+    aim = find_aim(objective)
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
-    with session(
-        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out, reading=reading
-    ) as work:
+    opened = session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out,
+        needs_labels=aim.classifies, reading=reading,
+    )  # fmt: skip
+    with opened as work:
         run = plan_run(
             work,
             "student" if chosen is not None else "full" if chosen_rule is None else f"by {spec_of(chosen_rule)}",
@@ -84,7 +88,7 @@ def train(
             adversary=adversary,
             margins=margins,
             rule=chosen_rule,
-            objective=objective,
+            objective=aim,
             start=start,
             unlabelled=None if unlabelled is None else open_pool(unlabelled, work, reading),
             difficulty=difficulty_in(difficulty, work) if isinstance(difficulty, (str, Path)) else difficulty,

@@ -6,7 +6,9 @@ from typing import ClassVar
 from secateur import specs
 from secateur.errors import SecateurError
 from secateur.training.filtered import Filtered
+from secateur.training.imitation import Imitation
 from secateur.training.objective import Aim, Material, Objective, Supervised
+from secateur.training.weights import BetaWeighted
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Plain(Aim):
         )  # fmt: skip
 
 
-AIMS: dict[str, type[Aim]] = {"supervised": Plain, "filtered": Filtered}
+AIMS: dict[str, type[Aim]] = {"supervised": Plain, "filtered": Filtered, "beta": BetaWeighted, "imitate": Imitation}
 
 
 def aim(spec: "str | Aim") -> Aim:

@@ -129,10 +129,10 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
 
 
-def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: int) -> nn.Module:
+def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: int | None) -> nn.Module:
     """A frozen teacher in eval mode: an OUT folder or a model file of secateur, or any module that takes raw rows.
 
-    rows: two raw rows of the data, to see that the teacher takes them and knows as many classes.
+    rows: two raw rows of the data, to see that the teacher takes them and knows as many classes; None for any number.
     """
     if isinstance(teacher, (str, Path)):
         path = Path(teacher)
@@ -147,6 +147,6 @@ def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: i
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise SecateurError(f"teacher: does not take rows of shape {tuple(rows.shape[1:])} ({reason})") from None
-    if shape != (len(rows), classes):
+    if classes is not None and shape != (len(rows), classes):
         raise SecateurError(f"teacher: expected logits for {classes} classes, got shape {shape} for {len(rows)} rows")
     return module

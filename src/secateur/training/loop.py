@@ -83,7 +83,7 @@ def train(
         watch.begin(at.epoch)
         net.pace(length.progress(at.epoch, at.step, 0.0))
         look(net, data, sampler, recipe)
-        plan = sampler.plan(at.epoch)
+        plan = objective.narrowed(sampler.plan(at.epoch))
         batches = even_batches(plan, recipe.batch)[: length.left(at.step)]
         objective.begin(at.epoch)
         losses = torch.zeros(len(batches), device=data.device)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.data.tensors import Tensors
+from secateur.dynamic.plans import Plan
 from secateur.training.adversarial import Attack
 from secateur.training.distill import Distill, divergence
 from secateur.training.machine import autocast
@@ -40,6 +41,10 @@ class Objective(ABC):
     def begin(self, epoch: int) -> None:  # noqa: B027 - most need not know
         """An epoch begins: take up its random streams."""
 
+    def narrowed(self, plan: Plan) -> Plan:
+        """Before each epoch: what of its plan is worth visiting, by default all of it."""
+        return plan
+
     def at(self, progress: float) -> None:  # noqa: B027
         """Before each batch: how much of the run is done, in [0, 1)."""
 
@@ -49,6 +54,10 @@ class Objective(ABC):
 
     def stepped(self) -> None:  # noqa: B027
         """The net has moved."""
+
+    def learned(self) -> dict[str, Tensor]:
+        """What was learned of every example beside the net, by name, each (examples,); nothing by default."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a run that goes on needs beside the net; nothing where the epoch and the net say it all."""
@@ -85,11 +94,13 @@ class Material:
 class Aim(ABC):
     """What a run is to train for, as a value: `supervised:entropy=0.2`. Makes the objective when there is a net.
 
-    needs: what of the material must be there; takes: what else may be.
+    needs: what of the material must be there; takes: what else may be. classifies: does the net learn the classes of
+    the data? Where not, it is not tested, its teacher may know other classes, and the data need no labels.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     takes: ClassVar[frozenset[str]] = frozenset()
+    classifies: ClassVar[bool] = True
 
     @abstractmethod
     def objective(self, given: Material) -> Objective:

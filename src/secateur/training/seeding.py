@@ -6,7 +6,7 @@ uninterrupted one would have drawn without storing any generator's state.
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -34,8 +34,13 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 
 @contextmanager
-def initialised(seed: int) -> Iterator[None]:
-    """Torch's weight initialisers read the global stream: seed it inside, give it back untouched after."""
+def lent(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Some of torch draws from the global CPU stream alone: seed it inside, give it back untouched after."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(entropy(seed, "weights").generate_state(1)[0]))
+        torch.default_generator.manual_seed(int(entropy(seed, *purpose).generate_state(1)[0]))
         yield
+
+
+def initialised(seed: int) -> AbstractContextManager[None]:
+    """The stream lent to weight initialisers."""
+    return lent(seed, "weights")
