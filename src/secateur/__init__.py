@@ -24,6 +24,7 @@ _HOMES = {
     "select_from": "secateur.study.select",
     "train": "secateur.study.train",
     "compare": "secateur.study.compare",
+    "mine": "secateur.study.mine",
     "open_data": "secateur.data.source",
 }
 _MODULES = ("checks", "dynamic", "fields", "scores", "select")

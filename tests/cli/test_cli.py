@@ -30,7 +30,8 @@ OPTIONS = {
     "record": f"{COMMON} {READING} --epochs --eval-pass --fields --net --recipe",
     "score": "--json --keep --method",
     "select": f"{LIMITS} --json --keep --method --seed",
-    "train": f"{COMMON} {READING} {TRAINING} --rule --subset --teacher",
+    "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
+    "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",

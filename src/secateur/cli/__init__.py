@@ -44,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     jobs.score,
     jobs.select,
     jobs.train,
+    jobs.mine,
     plan.plan,
     tables.compare,
     tables.report,

@@ -1,4 +1,4 @@
-"""`secateur prune`, `record`, `score`, `select`, `train`: parse, call one function of study, print."""
+"""`secateur prune`, `record`, `score`, `select`, `train`, `mine`: parse, call one function of study, print."""
 
 import dataclasses
 from pathlib import Path
@@ -154,7 +154,7 @@ def train(
         typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5")
+        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5, progressive")
     ] = "supervised",
     start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to go on from")] = None,
     unlabelled: Annotated[str | None, typer.Option(help="DATA whose labels, if any, are not looked at")] = None,
@@ -189,3 +189,33 @@ def train(
 
 def _calibration(ece: float, selective: float | None) -> str:
     return f"off by {ece:.2%} (ECE); {selective:.2%} of the 80 % it is surest of"
+
+
+@o.works_on_data
+def mine(
+    data: o.Data,
+    pool: Annotated[str, typer.Argument(help="DATA whose labels, if any, are not looked at")],
+    *,
+    top: Annotated[int | None, typer.Option(help="take so many rows of each class, the surest")] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="take rows of this confidence: cosine to the class mean")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the OUT folder or model file of a net; trained on DATA by default")
+    ] = None,
+    net: o.Net = None,
+    recipe: o.Recipe = "fast",
+    epochs: o.Epochs = None,
+    job: o.Job,
+) -> None:
+    """Label the rows of a pool that are like the labelled ones; writes OUT/mined, to be trained on."""
+    from secateur.study.mine import mine as run
+
+    mined = run(
+        data, pool, model=model, top=top, at_least=at_least, net=net, recipe=recipe, epochs=epochs, **job.options
+    )
+    of = len(mined.table["id"])
+    if job.json:
+        show.as_json({"out": str(job.out), "mined": len(mined), "of": of, **mined.provenance})
+    else:
+        show.pairs([["mined", f"{len(mined)} of {of} rows"], ["data", str(job.out / "mined")]])

@@ -151,6 +151,7 @@ def run_cell(work: Session, run: Run) -> Result:
 
 def _train(work: Session, run: Run, folder: Path) -> None:
     sampler, net = sampler_of(work, run), net_of(work, run)
+    objective = objective_of(work, run, net)
     state = folder / "state.safetensors"
     with work.progress.stage(f"training {run.name}, seed {run.seed}") as advance:
         done = run_loop(
@@ -161,10 +162,11 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             epochs=None if run.rule is None else run.epochs,
             sampler=sampler,
             seed=run.seed,
-            objective=objective_of(work, run, net),
+            objective=objective,
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )
+    net = objective.best(net)
     save_net(net, folder / "model.safetensors", spec=run.net, shape=work.train.shape, classes=work.train.classes)
     result = Result.tested(
         accuracy(net, work.test),

@@ -7,6 +7,7 @@ from secateur import specs
 from secateur.errors import SecateurError
 from secateur.training.filtered import Filtered
 from secateur.training.objective import Aim, Material, Objective, Supervised
+from secateur.training.progressive import Progressive
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Plain(Aim):
         )  # fmt: skip
 
 
-AIMS: dict[str, type[Aim]] = {"supervised": Plain, "filtered": Filtered}
+AIMS: dict[str, type[Aim]] = {"supervised": Plain, "filtered": Filtered, "progressive": Progressive}
 
 
 def aim(spec: "str | Aim") -> Aim:

@@ -49,6 +49,10 @@ class Objective(ABC):
     def stepped(self) -> None:  # noqa: B027
         """The net has moved."""
 
+    def best(self, net: Normalised) -> Normalised:
+        """After the run: the net to test and to keep, by default the one that was trained."""
+        return net
+
     def state_dict(self) -> dict[str, Tensor]:
         """What a run that goes on needs beside the net; nothing where the epoch and the net say it all."""
         return {}
