@@ -1,6 +1,7 @@
 """Mining a pool: what is taken, what is written, what goes on, what is refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -120,16 +121,18 @@ def test_a_stopped_run_judges_only_the_rest(digits, mined, tmp_path, monkeypatch
         return original(means, features)
 
     monkeypatch.setattr(job, "judge", stopping)
-    how = {"model": mined, "test": test, "top": 10, "out": tmp_path, **HOW}
+    how = {"model": mined, "test": test, "top": 10, **HOW}
     with pytest.raises(KeyboardInterrupt):
-        sc.mine(data, pool, **how)
-    sc.mine(data, pool, **how)
+        sc.mine(data, pool, out=tmp_path / "stopped", **how)
+    sc.mine(data, pool, out=tmp_path / "stopped", **how)
     assert judged == [100] * 4
-    assert not list((tmp_path / "state").iterdir())
-    assert (tmp_path / "mined.parquet").read_bytes() == (mined / "mined.parquet").read_bytes()
+    assert not list((tmp_path / "stopped" / "state").iterdir())
+    sc.mine(data, pool, out=tmp_path / "whole", **how)
+    assert (tmp_path / "stopped" / "mined.parquet").read_bytes() == (tmp_path / "whole" / "mined.parquet").read_bytes()
 
 
-def test_the_pool_is_judged_the_same_where_it_is_streamed(digits, mined, tmp_path):
+def test_the_pool_is_judged_the_same_where_it_is_streamed(digits, mined, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # torch warns of more workers than the processors of this process
     data, pool, _, test = digits
     found = sc.mine(data, pool, model=mined / "model.safetensors", test=test, top=10, memory=0, out=tmp_path, **HOW)
     assert found.ids.tolist() == Mined.open(mined).ids.tolist()
@@ -150,7 +153,12 @@ class TestBadInput:
     def refused(self, digits, out, said, *, data=None, pool=None, error=SecateurError, **options):
         own, rows, _, _ = digits
         with pytest.raises(error, match=said):
-            sc.mine(data or own, rows if pool is None else pool, out=out, **{**HOW, "epochs": 1, "top": 1, **options})
+            sc.mine(
+                own if data is None else data,
+                rows if pool is None else pool,
+                out=out,
+                **{**HOW, "epochs": 1, "top": 1, **options},
+            )
         assert not (out / "mined").exists()
 
     def test_no_limit_leaves_nothing_behind(self, digits, tmp_path):
@@ -190,6 +198,5 @@ class TestBadInput:
 
     def test_a_model_for_other_rows(self, digits, mined, tmp_path):
         rows = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
-        self.refused(
-            digits, tmp_path, r"model: does not take rows of shape \(5,\)", data=(rows, np.arange(8) % 2), pool=rows, model=mined
-        )  # fmt: skip
+        said = r"model: does not take rows of shape \(5,\)"
+        self.refused(digits, tmp_path, said, data=(rows, np.arange(8) % 2), pool=rows, model=mined)

@@ -29,8 +29,8 @@ CPU = torch.device("cpu")
 HOW = {"net": "resnet9:0.25", "epochs": 4, "quiet": True, "threads": 1}
 
 
-def material(spec="resnet9:0.25", pool=None, changes="", data=None):
-    data = data or Tensors(open_data(image_table(24)).train, CPU, workers=0)
+def material(spec="resnet9:0.25", pool=None, changes=",flip=0"):
+    data = Tensors(open_data(image_table(24)).train, CPU, workers=0)
     chosen = recipe(f"sgd:batch=8,smoothing=0{changes}")
     chosen = dataclasses.replace(chosen, views=chosen.views.for_shape(data.shape))
     net = build(spec, shape=(3, 8, 8), classes=3, mean=torch.full((3,), 127.0), spread=torch.full((3,), 70.0), seed=0)
@@ -172,7 +172,7 @@ def test_every_row_of_the_pool_is_seen_before_any_again_and_each_time_in_another
     run(Progressive(size=4), material(pool=pool))  # 3 batches a lap, 3 steps an epoch of the data
     assert len(plans) == 2
     assert [[len(ids) for ids in lap] for lap in plans] == [[4, 3, 3]] * 2
-    flat = [sum(lap, []) for lap in plans]
+    flat = [[i for ids in lap for i in ids] for lap in plans]
     assert [sorted(lap) for lap in flat] == [list(range(10))] * 2
     assert flat[0] != flat[1]
 
@@ -217,7 +217,7 @@ def test_the_teacher_is_what_is_tested_and_kept(few_digits, tmp_path, monkeypatc
 
 
 def test_wrong_labels_are_doubted_and_the_net_is_better_for_it(few_digits, tmp_path):
-    (images, labels), test = few_digits
+    (images, labels), _ = few_digits
     rng = np.random.default_rng(0)
     wrong = rng.permutation(256)[:77]
     given = labels.copy()

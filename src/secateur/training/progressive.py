@@ -32,14 +32,14 @@ class Progressive(Aim):
     many as the recipe's batch. Without a pool it is a mean teacher on the labelled rows, robust against wrong labels.
 
     decay: of the teacher's weights, at most; see `follow`. The algorithm and its ramps are from memory of the paper,
-    which takes 0.999; noise, weight, ramp and rise are ours.
+    which takes 0.999; noise, weight, ramp and rise are ours, tried on a validation part of the digits.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
     noise: float = 0.0
     weight: float = 10.0
-    ramp: float = 0.5
-    rise: float = 0.4
+    ramp: float = 0.3
+    rise: float = 0.2
     decay: float = 0.999
     size: int = 0
 
@@ -92,7 +92,7 @@ class ProgressiveTeacher(Objective):
 
     The teacher runs in training mode, on views of its own, and its normalisation keeps running statistics of its own:
     the weights alone are averaged, since averaged statistics would be those of other weights. Net and teacher see
-    labelled and unlabelled rows in one batch. Where rows have weights, these hold for the loss of an example, agreement
+    labelled and unlabelled rows in one batch, as mean teachers do. Where rows have weights, these hold for the loss of an example, agreement
     included; the pool's part is divided equally among them.
     """
 
@@ -115,14 +115,13 @@ class ProgressiveTeacher(Objective):
     def __call__(self, ids: Tensor, rows: Tensor) -> Answer:
         """The answer to the labelled rows; the loss of each has its part of the pool's."""
         labels, count = self.data.labels[ids], len(ids)
-        pool, seen = 0.0, count
         if self.pool is not None:
-            others = self._draw(self.pool)
-            pool, seen = _apart(*self._ask(others)).sum(), count + len(others)
+            rows = torch.cat((rows, self._draw(self.pool)))
         logits, believed = self._ask(rows)
-        agreement = (_apart(logits, believed) * count + pool) / seen
-        loss = self._cross_entropy(logits, believed, labels)
-        return Answer(logits, labels, loss + self.how.pull(self._progress) * agreement)
+        apart = (logits.softmax(dim=1) - believed.softmax(dim=1)).square().sum(dim=1)
+        agreement = (apart[:count] * count + apart[count:].sum()) / len(rows)
+        loss = self._cross_entropy(logits[:count], believed[:count], labels)
+        return Answer(logits[:count], labels, loss + self.how.pull(self._progress) * agreement)
 
     def _ask(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, classes) of the net and of the teacher, each for a view of its own."""
@@ -178,8 +177,3 @@ class ProgressiveTeacher(Objective):
         """Go on where `state_dict` stood."""
         self.teacher.load_state_dict(under("teacher.", state))
         self._step, self._drawn = int(state["step"]), None
-
-
-def _apart(logits: Tensor, believed: Tensor) -> Tensor:
-    """Squared distance between the probabilities (batch,): from 0 to 2."""
-    return (logits.softmax(dim=1) - believed.softmax(dim=1)).square().sum(dim=1)
