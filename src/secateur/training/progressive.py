@@ -92,8 +92,8 @@ class ProgressiveTeacher(Objective):
 
     The teacher runs in training mode, on views of its own, and its normalisation keeps running statistics of its own:
     the weights alone are averaged, since averaged statistics would be those of other weights. Net and teacher see
-    labelled and unlabelled rows in one batch, as mean teachers do. Where rows have weights, these hold for the loss of an example, agreement
-    included; the pool's part is divided equally among them.
+    labelled and unlabelled rows in one batch, as mean teachers do. Where rows have weights, these hold for the loss of
+    an example, agreement included; the pool's part is divided equally among them.
     """
 
     def __init__(self, given: Material, how: Progressive) -> None:
