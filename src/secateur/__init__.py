@@ -25,6 +25,7 @@ _HOMES = {
     "train": "secateur.study.train",
     "compare": "secateur.study.compare",
     "slim": "secateur.study.slim",
+    "mine": "secateur.study.mine",
     "open_data": "secateur.data.source",
 }
 _MODULES = ("checks", "dynamic", "fields", "scores", "select")

@@ -32,6 +32,7 @@ OPTIONS = {
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
     "slim": f"{COMMON} {READING} --flops --rank --sample",
+    "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",

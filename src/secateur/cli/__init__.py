@@ -45,6 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     jobs.select,
     jobs.train,
     jobs.slim,
+    jobs.mine,
     plan.plan,
     tables.compare,
     tables.report,

@@ -1,4 +1,4 @@
-"""`secateur prune`, `record`, `score`, `select`, `train`, `slim`: parse, call one function of study, print."""
+"""`secateur prune`, `record`, `score`, `select`, `train`, `mine`, `slim`: parse, call one function of study, print."""
 
 import dataclasses
 from pathlib import Path
@@ -154,7 +154,10 @@ def train(
         typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="what to train for: supervised:entropy=0.2, filtered:passing=0.5, beta, imitate")
+        str,
+        typer.Option(
+            help="what to train for: supervised:entropy=0.2, filtered:passing=0.5, beta, imitate, progressive"
+        ),
     ] = "supervised",
     start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to go on from")] = None,
     unlabelled: Annotated[str | None, typer.Option(help="DATA whose labels, if any, are not looked at")] = None,
@@ -219,3 +222,33 @@ def slim(
     if found.accuracy_after is not None:
         rows.append(["accuracy", f"{found.accuracy_after:.2%} on the test split, {found.accuracy_before:.2%} before"])
     show.pairs([*rows, ["in", str(job.out / "model.safetensors")]])
+
+
+@o.works_on_data
+def mine(
+    data: o.Data,
+    pool: Annotated[str, typer.Argument(help="DATA whose labels, if any, are not looked at")],
+    *,
+    top: Annotated[int | None, typer.Option(help="take so many rows of each class, the surest")] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="take rows of this confidence: cosine to the class mean")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the OUT folder or model file of a net; trained on DATA by default")
+    ] = None,
+    net: o.Net = None,
+    recipe: o.Recipe = "fast",
+    epochs: o.Epochs = None,
+    job: o.Job,
+) -> None:
+    """Label the rows of a pool that are like the labelled ones; writes OUT/mined, to be trained on."""
+    from secateur.study.mine import mine as run
+
+    mined = run(
+        data, pool, model=model, top=top, at_least=at_least, net=net, recipe=recipe, epochs=epochs, **job.options
+    )
+    of = len(mined.table["id"])
+    if job.json:
+        show.as_json({"out": str(job.out), "mined": len(mined), "of": of, **mined.provenance})
+    else:
+        show.pairs([["mined", f"{len(mined)} of {of} rows"], ["data", str(job.out / "mined")]])

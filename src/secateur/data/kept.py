@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.data.columns import Columns
 from secateur.data.images import encode
-from secateur.data.source import Source
+from secateur.data.source import Source, Split
 from secateur.errors import DataError
 from secateur.store.files import replacing
 
@@ -76,16 +76,12 @@ def _places(columns: Columns, source: Source, ids: list[int]) -> list[tuple[Path
 
 
 def _as_table(source: Source, ids: list[int]) -> Any:
-    """Rows that exist only in Python as a table: images as lossless PNG, vectors as lists of float32."""
+    """Rows that exist only in Python as a table."""
     import datasets
 
     split = source.train
-    if split.is_image:
-        name, feature = "image", datasets.Image()
-        values: list[Any] = [{"bytes": encode(split.decoded(i)), "path": None} for i in ids]
-    else:
-        name, feature = "features", datasets.List(datasets.Value("float32"))
-        values = [split.decoded(i).tolist() for i in ids]
+    name, feature = input_column(split)
+    values = [cell(split, i) for i in ids]
     if not values:
         raise DataError("kept: nothing to write")
     columns, features = {name: values}, {name: feature}
@@ -93,3 +89,18 @@ def _as_table(source: Source, ids: list[int]) -> Any:
         columns["label"] = split.labels[ids].tolist()
         features["label"] = datasets.ClassLabel(names=list(source.classes))
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def input_column(split: Split) -> tuple[str, Any]:
+    """The name and the `datasets` feature of a column of decoded rows."""
+    import datasets
+
+    if split.is_image:
+        return "image", datasets.Image()
+    return "features", datasets.List(datasets.Value("float32"))
+
+
+def cell(split: Split, i: int) -> Any:
+    """Row i for such a column: an image as lossless PNG, a vector as a list of float32."""
+    row = split.decoded(i)
+    return {"bytes": encode(row), "path": None} if split.is_image else row.tolist()

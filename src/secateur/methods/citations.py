@@ -16,7 +16,7 @@ def _entries() -> dict[str, str]:
 
 
 def bibtex(name: str) -> str:
-    """The BibTeX entries of a method, a rule, or `distillation`; empty for the random baseline.
+    """The BibTeX entries of a method, a rule, `distillation`, `progressive` or `omni`; empty for the random baseline.
 
     >>> bibtex("dual").splitlines()[0]
     '@inproceedings{dual,'
@@ -26,4 +26,4 @@ def bibtex(name: str) -> str:
         return "\n".join(entries[key] for key in METHODS[name].cite)
     if name in entries:
         return entries[name]
-    raise unknown("cite", name, list(dict.fromkeys([*METHODS, *RULES, "distillation"])))
+    raise unknown("cite", name, list(dict.fromkeys([*METHODS, *RULES, "distillation", "progressive", "omni"])))

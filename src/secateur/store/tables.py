@@ -1,4 +1,4 @@
-"""Scores and subsets on disk: parquet tables that a person can open, with where they came from in the metadata."""
+"""Scores, subsets and mined rows on disk: parquet tables that a person can open, with their provenance inside."""
 
 import hashlib
 import json
@@ -117,6 +117,38 @@ class Subset:
                 f"subset: chosen from data with fingerprint {made_from}, but this data has {fingerprint}; "
                 f"its row numbers mean other examples here: select again from this data"
             )
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The rows of a pool that were mined: ids (mined,) sorted int64, labels (mined,), and a row for every candidate.
+
+    The table's columns are id (row of the pool), label, class (its name), confidence and kept.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    provenance: Mapping[str, Any]
+    table: Mapping[str, Any] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, table: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> "Mined":
+        """The kept rows of a table."""
+        kept = np.asarray(table["kept"])
+        return cls(np.asarray(table["id"])[kept], np.asarray(table["label"])[kept], dict(provenance), table)
+
+    def save(self, path: Path) -> None:
+        """Write mined.parquet."""
+        _write(path, self.table, self.provenance)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Mined":
+        """Read the parquet file, or the OUT folder that holds it."""
+        path = Path(path)
+        return cls.of(*_read(path / "mined.parquet" if path.is_dir() else path))
 
 
 def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:

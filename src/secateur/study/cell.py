@@ -182,6 +182,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
             save_to=state,
             watch=work.watch(f"cells/{folder.name}", advance),
         )
+    net = objective.best(net)
     save_net(net, folder / "model.safetensors", spec=run.net, shape=work.train.shape, classes=classes_of(work, run))
     if learned := objective.learned():
         columns = {name: values.cpu().numpy() for name, values in learned.items()}

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from secateur import dynamic
 from secateur.data.parts import stratified
+from secateur.data.source import Source
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
 from secateur.study.run import Run, content_hash, model_in
@@ -115,12 +116,18 @@ def check_aim(work: Session, run: Run) -> None:
             raise SecateurError(f"{what}: objective {name} needs it, got none; pass {what}=, or --{what} there")
         if there and what not in run.aim.needs | run.aim.takes:
             raise SecateurError(f"{what}: objective {name} does not look at it; leave one of the two out")
-    if run.unlabelled is not None and run.unlabelled.train.shape != work.source.train.shape:
-        raise SecateurError(
-            f"unlabelled: expected rows of shape {work.source.train.shape}, as the data, got "
-            f"{run.unlabelled.train.shape}; bring both to one size with --size"
-        )
+    if run.unlabelled is not None:
+        check_pool(work, run.unlabelled, "unlabelled")
     _difficulty(work, run)
+
+
+def check_pool(work: Session, pool: Source, what: str) -> None:
+    """Raise SecateurError where the rows of a pool are of another shape than the data's; what: how errors call it."""
+    if pool.train.shape != work.source.train.shape:
+        raise SecateurError(
+            f"{what}: expected rows of shape {work.source.train.shape}, as the data, got {pool.train.shape}; bring "
+            f"both to one size with --size"
+        )
 
 
 def _soft(work: Session, run: Run) -> SoftLabels | None:

@@ -17,7 +17,7 @@ from secateur.store.files import append_line, read_json, remove, write_json
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
     "kept", "query.json", "proxy.json", "slim.json", "model.safetensors", "state", "soft", "cells", "compare.json",
-    "report.html", "bill.json",
+    "report.html", "bill.json", "mined", "mined.parquet",
 )  # fmt: skip
 """Everything a command may write into OUT."""
 _OF_ONE = {"record": "slim", "slim": "record"}

@@ -10,7 +10,7 @@ from secateur.data.columns import NO_LABELS
 from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
-from secateur.errors import WrongData
+from secateur.errors import DataError, WrongData
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
@@ -103,12 +103,19 @@ def train_in(work: Session, run: Run, budget: str) -> Result:
     return result
 
 
-def open_pool(pool: Any, work: Session, reading: Mapping[str, Any]) -> Source:
-    """Read a pool whose labels, if it has any, are not looked at; images are brought to the size of the data's."""
-    size = work.source.train.shape[0] if work.source.train.is_image else None
-    how = {name: value for name, value in reading.items() if name in ("on_bad", "memory", "cache")}
-    with work.progress.stage("reading the pool"):
-        return open_data(pool, label=NO_LABELS, size=size, **how)
+def open_pool(pool: Any, work: Session, reading: Mapping[str, Any], *, what: str = "unlabelled") -> Source:
+    """Read a pool whose labels, if it has any, are not looked at; images in files are brought to the data's size.
+
+    what: how errors call it. Raises DataError where its rows cannot be read.
+    """
+    how = {name: value for name, value in reading.items() if name in ("on_bad", "memory", "cache", "size")}
+    if work.source.train.is_image and isinstance(pool, (str, Path)):
+        how["size"] = work.source.train.shape[0]
+    try:
+        with work.progress.stage("reading the pool"):
+            return open_data(pool, label=NO_LABELS, **how)
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from None
 
 
 def difficulty_in(out: str | Path, work: Session) -> np.ndarray:

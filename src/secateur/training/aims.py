@@ -8,6 +8,7 @@ from secateur.errors import SecateurError
 from secateur.training.filtered import Filtered
 from secateur.training.imitation import Imitation
 from secateur.training.objective import Aim, Material, Objective, Supervised
+from secateur.training.progressive import Progressive
 from secateur.training.weights import BetaWeighted
 
 
@@ -49,7 +50,13 @@ class Plain(Aim):
         )  # fmt: skip
 
 
-AIMS: dict[str, type[Aim]] = {"supervised": Plain, "filtered": Filtered, "beta": BetaWeighted, "imitate": Imitation}
+AIMS: dict[str, type[Aim]] = {
+    "supervised": Plain,
+    "filtered": Filtered,
+    "beta": BetaWeighted,
+    "imitate": Imitation,
+    "progressive": Progressive,
+}
 
 
 def aim(spec: "str | Aim") -> Aim:

@@ -59,6 +59,10 @@ class Objective(ABC):
         """What was learned of every example beside the net, by name, each (examples,); nothing by default."""
         return {}
 
+    def best(self, net: Normalised) -> Normalised:
+        """After the run: the net to test and to keep, by default the one that was trained."""
+        return net
+
     def state_dict(self) -> dict[str, Tensor]:
         """What a run that goes on needs beside the net; nothing where the epoch and the net say it all."""
         return {}

@@ -1,0 +1,140 @@
+"""Mining a pool: what lies near the labelled rows of a class joins them with its label."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from secateur.data.mined import write_mined
+from secateur.data.source import Source
+from secateur.data.tensors import Tensors
+from secateur.errors import SecateurError, reason
+from secateur.select.prototypes import check_limits, judge, prototypes, surest
+from secateur.store.files import remove, replacing
+from secateur.store.tables import Mined
+from secateur.study.material import check_pool
+from secateur.study.record import RecordingPlan, record_in
+from secateur.study.run import content_hash, model_in
+from secateur.study.session import Session, session
+from secateur.study.train import open_pool
+from secateur.training.nets import Normalised, load_net
+from secateur.training.probes.penultimate import Penultimate
+from secateur.training.recipes import Recipe
+
+BATCH = 500
+BLOCK = 10_000
+"""Rows of the pool that a stopped run judges again, at most."""
+
+
+def mine(
+    data: Any,
+    pool: Any,
+    *,
+    model: str | Path | None = None,
+    top: int | None = None,
+    at_least: float | None = None,
+    net: str | None = None,
+    recipe: str | Recipe = "fast",
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path = "secateur-out",
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    **reading: Any,
+) -> Mined:
+    """Label what lies near the labelled rows: the selection of omni-supervised training; see `secateur.select.omni`.
+
+    pool: read as the data are, but its labels, if it has any, are not looked at. Features come from `model`, an OUT
+    folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and
+    kept in OUT. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
+    Writes OUT/mined.parquet, every candidate with its class and confidence, and OUT/mined/, the labelled and the mined
+    rows as a data set to `train` on, with the test split of the data. Run again, it goes on where it stood; with other
+    limits it mines again with the same net.
+    """
+    check_limits(top, at_least)
+    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+        _check_labels(work.source)
+        found = open_pool(pool, work, reading, what="pool")
+        check_pool(work, found, "pool")
+        if model is None:
+            record_in(work, RecordingPlan.make(work, epochs=epochs, net=net, recipe=recipe, seed=seed))
+        path = model_in(work.out.path if model is None else Path(model))
+        used = load_net(path, device=work.device)
+        asked = {"model": content_hash(path.read_bytes()), "pool": found.fingerprint}
+        return _mine(work, found, used, asked, {"top": top, "at_least": at_least})
+
+
+def _mine(work: Session, pool: Source, net: Normalised, made_of: dict[str, Any], limits: dict[str, Any]) -> Mined:
+    """Mine, or read what was mined so before."""
+    asked = made_of | limits
+    if work.out.run["stages"].get("mine", {}).get("asked") == asked and (work.out / "mined").exists():
+        return Mined.open(work.out.path)
+    started, state = time.perf_counter(), work.out / "state" / f"mine-{content_hash(json.dumps(made_of).encode())}"
+    claims, confidence = _judged(work, pool, net, state)
+    taken = surest(claims, confidence, **limits)
+    kept = np.zeros(len(claims), dtype=bool)
+    kept[taken] = True
+    names = np.array(work.source.classes, dtype=object)[claims]
+    table = {"id": pool.train.usable, "label": claims, "class": names, "confidence": confidence, "kept": kept}
+    mined = Mined.of(table, asked | {"fingerprint": work.source.fingerprint})
+    work.out.forget("mine")
+    mined.save(work.out / "mined.parquet")
+    write_mined(work.source, pool, mined.ids, mined.labels, work.out / "mined")
+    work.out.note("mine", asked, seconds=time.perf_counter() - started, examples=len(claims))
+    remove(state)
+    counts = np.bincount(mined.labels, minlength=len(work.source.classes))
+    work.progress.say(
+        f"mined {len(mined)} of {len(claims)} rows, {counts.min()} to {counts.max()} a class, confidence from "
+        f"{confidence[taken].min():.3f}, into {work.out / 'mined'}"
+    )
+    return mined
+
+
+def _check_labels(data: Source) -> None:
+    """Raise SecateurError unless every class has labelled rows."""
+    data.require_labels("mining")
+    counts = np.bincount(data.train.labels[data.train.usable], minlength=len(data.classes))
+    if not counts.all():
+        raise SecateurError(
+            f"label: class {data.classes[int(counts.argmin())]!r} has no labelled rows, so nothing can be like it; "
+            f"label some, or take it out of the classes"
+        )
+
+
+def _judged(work: Session, pool: Source, net: Normalised, state: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The class and the confidence of each usable row of the pool, both (candidates,), by the block."""
+    train, rows = work.source.train, Tensors(pool.train, work.device)
+    own = np.concatenate(list(_features(net, work.train, train.usable)))
+    means = prototypes(own, train.labels[train.usable])
+    parts = []
+    with work.progress.stage("mining the pool") as advance:
+        for k, start in enumerate(range(0, len(rows.usable), BLOCK)):
+            path = state / f"{k:06d}.safetensors"
+            if not path.exists():
+                block = [judge(means, f) for f in _features(net, rows, rows.usable[start : start + BLOCK])]
+                claims, confidence = (np.concatenate(column) for column in zip(*block, strict=True))
+                with replacing(path) as beside:
+                    save_file({"claims": claims, "confidence": confidence}, beside)
+            parts.append(load_file(path))
+            advance(min(start + BLOCK, len(rows.usable)), len(rows.usable))
+    return np.concatenate([p["claims"] for p in parts]), np.concatenate([p["confidence"] for p in parts])
+
+
+def _features(net: Normalised, data: Tensors, ids: np.ndarray) -> Iterator[np.ndarray]:
+    """What enters the net's last layer, a batch (rows, dims) at a time: in eval mode, in float32, without views."""
+    penultimate = Penultimate(net.eval())
+    plan = [torch.from_numpy(ids[k : k + BATCH]) for k in range(0, len(ids), BATCH)]
+    for rows in data.batches(plan):
+        try:
+            with torch.inference_mode():
+                features, _ = penultimate(rows)
+        except RuntimeError as error:
+            raise SecateurError(f"model: does not take rows of shape {data.shape} ({reason(error)})") from None
+        yield features.cpu().numpy()
