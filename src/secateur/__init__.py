@@ -24,6 +24,7 @@ _HOMES = {
     "select_from": "secateur.study.select",
     "train": "secateur.study.train",
     "compare": "secateur.study.compare",
+    "plan": "secateur.study.plan",
     "open_data": "secateur.data.source",
 }
 _MODULES = ("checks", "dynamic", "fields", "scores", "select")
