@@ -26,6 +26,7 @@ _HOMES = {
     "compare": "secateur.study.compare",
     "slim": "secateur.study.slim",
     "mine": "secateur.study.mine",
+    "plan": "secateur.study.plan",
     "open_data": "secateur.data.source",
 }
 _MODULES = ("checks", "dynamic", "fields", "scores", "select")

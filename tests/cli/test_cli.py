@@ -1,6 +1,7 @@
 """The command line: parse, call, print; frozen, so that an option changes only on purpose."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,8 @@ OPTIONS = {
     "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
-    "plan": f"{COMMON} {READING} --budget --epochs --keep --method --net --recipe {RECORDING}",
+    "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
+    f"--recipe --start --subset {RECORDING}",
     "report": "",
     "methods": "--json",
     "cite": "",
@@ -241,3 +243,14 @@ def test_a_rule_trains_and_says_how_often_it_visited(tmp_path):
     assert "rule infobatch: drop: expected 0 to 0.999, got 2" in wrong.stderr
     wrong = run("prune", "digits", "--keep", "0.5", "--method", "infobatch", code=2)
     assert "method: infobatch is a rule of pruning while training: secateur train --rule" in wrong.stderr
+
+
+def test_plan_tells_how_fine_tuning_would_go(pruned):
+    asked = ["--start", pruned, "--reach", 0.5, "--kernel", "last-layer", "--net", "resnet9:0.25", "--epochs", 4, *FAST]
+    told = run("plan", "digits", *asked, "--new-head").stdout
+    assert re.search(
+        r"\nfine-tuning +(does not come to 0.5 in 100 steps|\d+ of 100 steps).*; by the last-layer kernel\n", told
+    )
+    found = json.loads(run("plan", "digits", *asked, "--new-head", "--json").stdout)
+    assert found["forecast"]["kernel"] == "last-layer"
+    assert found["forecast"]["horizon"] == 100

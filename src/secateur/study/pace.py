@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
 import torch
 
 from secateur.fields import FIELDS, RECORDED
@@ -48,7 +49,7 @@ def stages_of(
         return
     net = work.build_net(plan.net, seed=plan.seed, whiten=plan.recipe.whiten)
     weights = sum(p.numel() for p in net.parameters()) * 4
-    pace = _seconds_a_step(work, net, plan.recipe)
+    pace = seconds_a_step(work, net, plan.recipe, train.usable)
     if probing.needs_run:
         steps = full_steps(plan.recipe, usable)
         disk = _bytes_recorded(len(train), plan.recipe.epochs, len(train.classes)) + weights
@@ -57,7 +58,7 @@ def stages_of(
         yield _probe(work, plan, net, name, dict(knobs), pace)
     yield _kept(work, setting)
     other = work.build_net(student.net, seed=plan.seed, whiten=student.recipe.whiten)
-    seconds = _seconds_a_step(work, other, student.recipe) * student.steps
+    seconds = seconds_a_step(work, other, student.recipe, train.usable) * student.steps
     yield Stage("train a student", seconds, weights, student.steps * student.recipe.batch)
     full = full_steps(student.recipe, usable)
     yield Stage("instead of: train on all", seconds / student.steps * full, weights, full * student.recipe.batch)
@@ -70,10 +71,9 @@ def _kept(work: Session, setting: Setting) -> Stage:
     return Stage("kept", 0.0, round(row * setting.keep * len(train.usable)), 0)
 
 
-def _seconds_a_step(work: Session, net: Normalised, recipe: Recipe) -> float:
-    """The median of a few steps of the one loop; the net is spoilt."""
+def seconds_a_step(work: Session, net: Normalised, recipe: Recipe, ids: np.ndarray) -> float:
+    """The median of a few steps of the one loop on these examples; the net is spoilt."""
     clock: list[float] = []
-    ids = work.source.train.usable
     watch = Watch(step=lambda done, total: clock.append(time.perf_counter()))
     run_loop(net, work.train, recipe, steps=STEPS, sampler=Shuffled(ids, 0), seed=0, watch=watch)
     passed = [later - earlier for earlier, later in itertools.pairwise(clock)]

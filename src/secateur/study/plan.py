@@ -16,7 +16,9 @@ from secateur.difficulty import Spread, contradicted, near_duplicates, spread
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
+from secateur.store.tables import Subset
 from secateur.study.cell import plan_run
+from secateur.study.forecast import Forecast, Goal, forecast
 from secateur.study.pace import Stage, stages_of
 from secateur.study.record import RecordingPlan
 from secateur.study.session import Session, session
@@ -59,6 +61,7 @@ class Outlook:
     stages: tuple[Stage, ...]
     memory: int  # bytes at the peak
     cache: int  # bytes of `datasets`' own copy
+    forecast: Forecast | None  # of fine-tuning, where it was asked for
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -73,11 +76,16 @@ def plan(
     keep: int | float = 0.3,
     method: str | Method | None = None,
     record_recipe: str = "sgd",
-    recipe: str = "fast",
+    recipe: str | None = None,
     net: str | None = None,
     record_epochs: int | None = None,
     epochs: int | None = None,
     budget: str = "balanced",
+    start: str | Path | None = None,
+    reach: float | None = None,
+    kernel: str = "jacobian",
+    new_head: bool = False,
+    subset: Subset | str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -90,12 +98,22 @@ def plan(
     method: as `prune`. Trains a few steps and throws them away. out: the OUT
     folder of an earlier run on the same data, whose net gives the features; without one, the rows themselves are
     compared, and labels are not judged by pixels. Times are those of this machine as busy as it is now.
+
+    start and reach: also how many steps fine-tuning the net of an OUT folder or model file would take to that mean
+    training loss, on `subset` (all by default), over as many steps as `train` would take; by the linear model of
+    `kernel`, `jacobian` or `last-layer`. The head is new where the classes are other in number, or where new_head.
+    recipe: `sgd` with a forecast, which follows no other optimiser, else `fast`.
     """
+    goal = Goal.make(start, reach, kernel, new_head=new_head, subset=subset)
+    recipe = recipe or ("fast" if goal is None else "sgd")
+    tuned_on = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     with (
         tempfile.TemporaryDirectory() as scratch,
         session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading) as work,
     ):
         train = work.source.train
+        if goal is not None:
+            train.require_labels("a forecast of fine-tuning")
         chosen = default_method(labelled=train.labelled) if method is None else find_method(method)
         counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
         model = None if out is None else Path(out) / "model.safetensors"
@@ -104,13 +122,11 @@ def plan(
         )
         count = resolve_keep(keep, len(train.usable))
         setting = Setting(count / len(train.usable), asked.recipe.epochs, len(counts))
-        student = (
-            None
-            if not train.labelled
-            else plan_run(work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count)
-        )
+        how: dict[str, Any] = {"net": net, "recipe": recipe, "epochs": epochs, "budget": budget, "seed": seed}
+        student = plan_run(work, "", like=count, **how) if train.labelled else None
         stages = tuple(stages_of(work, asked, chosen, setting, student))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # before what a prune does not do
+        foreseen = None if goal is None else forecast(work, goal, plan_run(work, "", subset=tuned_on, **how))
         return Outlook(
             examples=len(train),
             usable=len(train.usable),
@@ -120,6 +136,7 @@ def plan(
             stages=stages,
             memory=memory,
             cache=_cache(train),
+            forecast=foreseen,
         )
 
 

@@ -59,20 +59,21 @@ def spec_in(path: Path, asked: str | None = None) -> str:
     return spec
 
 
-def adopt(net: Normalised, path: Path) -> Normalised:
+def adopt(net: Normalised, path: Path, *, new_head: bool = False) -> Normalised:
     """Put a saved net's weights, and its normalisation, into a fresh one of its kind.
 
-    The head stays fresh where the saved one is for another number of classes. Raises SecateurError where anything else
-    does not fit.
+    The head stays fresh where the saved one is for another number of classes, or where `new_head`. Raises SecateurError
+    where anything else does not fit.
     """
     about, tensors, own = load_about(path), _tensors(path), net.state_dict()
     heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1:]
     fits = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
-    if odd := sorted(name for name in own if name not in fits and name.rpartition(".")[0] not in heads):
+    of_head = {name for name in own if name.rpartition(".")[0] in heads}
+    if odd := sorted(own.keys() - fits.keys() - of_head):
         raise SecateurError(
             f"start: {path} is a {about.spec} for rows of shape {about.shape}, not that of the data: see {odd[0]}"
         )
-    net.load_state_dict(own | fits)
+    net.load_state_dict(own | {name: value for name, value in fits.items() if not (new_head and name in of_head)})
     return net
 
 
