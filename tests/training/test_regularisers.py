@@ -72,6 +72,13 @@ def test_the_gradient_of_curvature_is_that_of_finite_differences():
     assert got == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-3)
 
 
+def test_a_vision_transformer_can_be_kept_from_bending():
+    vit = "vit_tiny:hidden=" + "+".join(["4"] * 12)
+    student, done = run(spec=vit, steps=1, objective_of=Plain(curvature=0.1), changes=",batch=4")
+    assert done.step == 1
+    assert all(torch.isfinite(p).all() for p in student.parameters())
+
+
 def test_where_the_loss_is_flat_nothing_bends_and_nothing_is_nan():
     model = Normalised(nn.Linear(DIMS, CLASSES), torch.zeros(DIMS), torch.ones(DIMS))
     nn.init.zeros_(model.body.weight)
