@@ -184,10 +184,9 @@ def test_the_global_streams_are_left_alone():
     assert (np.random.get_state()[1] == numpy_before).all()
 
 
-def teach(few_digits, out, labels=None, **options):
-    (images, own), test = few_digits
-    data = (images[:256], own[:256] if labels is None else labels[:256])
-    return sc.train(data, test=test, out=out, **{**HOW, **options})
+def teach(few_digits, out, **options):
+    (images, labels), test = few_digits
+    return sc.train((images[:256], labels[:256]), test=test, out=out, **{**HOW, **options})
 
 
 def test_labels_in_the_pool_are_not_looked_at(few_digits, tmp_path):
@@ -218,14 +217,14 @@ def test_the_teacher_is_what_is_tested_and_kept(few_digits, tmp_path, monkeypatc
 
 def test_wrong_labels_are_doubted_and_the_net_is_better_for_it(few_digits, tmp_path):
     (images, labels), _ = few_digits
-    rng = np.random.default_rng(0)
-    wrong = rng.permutation(256)[:77]
+    draw = np.random.default_rng(0)
+    wrong = draw.permutation(256)[:77]
     given = labels.copy()
-    given[wrong] = (given[wrong] + rng.integers(1, 10, 77)) % 10
-    how = {"epochs": 16, "recipe": "fast:crop=1"}
-    plain = teach(few_digits, tmp_path / "plain", given, **how)
-    pool = images[256:]
-    taught = teach(few_digits, tmp_path / "own", given, objective="progressive:noise=0.3", unlabelled=pool, **how)
+    given[wrong] = (given[wrong] + draw.integers(1, 10, 77)) % 10
+    how = HOW | {"test": (images[384:], labels[384:]), "net": "resnet9:0.5", "epochs": 12, "recipe": "fast:crop=1"}
+    plain = sc.train((images[:256], given[:256]), out=tmp_path / "plain", **how)
+    how |= {"objective": "progressive:noise=0.3", "unlabelled": images[256:384]}
+    taught = sc.train((images[:256], given[:256]), out=tmp_path / "own", **how)
     assert taught.steps == plain.steps
     assert taught.accuracy >= plain.accuracy
     net = load_net(tmp_path / "own" / "cells" / taught.folder / "model.safetensors", device=CPU)

@@ -38,8 +38,8 @@ class Progressive(Aim):
     takes: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
     noise: float = 0.0
     weight: float = 10.0
-    ramp: float = 0.3
-    rise: float = 0.2
+    ramp: float = 0.5
+    rise: float = 0.4
     decay: float = 0.999
     size: int = 0
 
