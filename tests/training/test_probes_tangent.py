@@ -20,7 +20,7 @@ def rows():
 @pytest.fixture
 def net():
     with initialised(0):
-        return MLP(6, 3, 8).eval()
+        return MLP(6, 3, (8, 8)).eval()
 
 
 def gradient(net, row, contrast, *, head):
@@ -60,7 +60,7 @@ def test_unfolded_features_have_the_products_of_gradients_in_all_weights(net, ro
 
 def test_folded_products_are_right_on_average(rows):
     with initialised(0):
-        net = MLP(6, 2, 8).eval()
+        net = MLP(6, 2, (8, 8)).eval()
     contrast = torch.tensor([1.0, -1.0]) / 2**0.5  # the only one that two classes have
     slopes = torch.stack([gradient(net, row, contrast, head=False) for row in rows])
     folded = [whole_net(net, rows, generator=generator(k, "folds"), sums=31).features[:, 9:] for k in range(60)]
@@ -91,7 +91,7 @@ def test_a_net_whose_logits_are_not_its_last_layer_in_proportion_is_refused(rows
         SecateurError,
         match=r"^net: expected logits in proportion to what its last linear layer gives, got a factor of 1 ",
     ):
-        last_layer(Odd(6, 3, 8).eval(), rows)
+        last_layer(Odd(6, 3, (8, 8)).eval(), rows)
 
 
 def test_a_net_without_a_linear_layer_is_refused(rows):
