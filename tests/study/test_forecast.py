@@ -14,11 +14,10 @@ from secateur.errors import DataError, SecateurError, StoreError
 from secateur.store.tables import Subset
 from secateur.study.cell import plan_run
 from secateur.study.forecast import Goal, forecast, foreseen
-from secateur.study.run import model_in
 from secateur.study.session import session
 from secateur.training.forecast import reach
 from secateur.training.loop import train
-from secateur.training.nets import adopt, spec_in
+from secateur.training.nets import adopt, model_in, spec_in
 from secateur.training.probes.penultimate import Penultimate, head_of
 from secateur.training.probes.tangent import last_layer
 from secateur.training.sampling import Shuffled
@@ -220,3 +219,8 @@ def test_a_recipe_that_is_not_sgd_is_refused(work, start):
     run = plan_run(work, "", recipe="fast", **RUN)
     with pytest.raises(SecateurError, match=r"^recipe: a forecast follows SGD, and fast trains by muon; pass sgd"):
         forecast(work, Goal(start, 0.3, "jacobian", new_head=False), run)
+
+
+def test_a_forecast_is_about_the_net_it_starts_from(halves, start):
+    with pytest.raises(SecateurError, match="^start: .* is a .*, and the net asked for is mlp; leave --net out"):
+        sc.plan(halves[1], start=start, reach=0.3, **OPTIONS | {"net": "mlp"})

@@ -6,6 +6,7 @@ import pytest
 import secateur as sc
 from secateur.errors import SecateurError
 
+ENTROPY = "supervised:entropy=0.3"
 HOW = {"net": "mlp", "epochs": 4, "quiet": True, "threads": 1}
 
 
@@ -26,7 +27,7 @@ def test_difficulty_by_the_features_of_a_pruning_is_in_the_unit_interval(few_dig
     rows, test = few_digits
     how = {"net": "mlp", "record_epochs": 2, "epochs": 2, "quiet": True, "threads": 1}
     sc.prune(rows, test=test, keep=0.3, method="rmd", out=tmp_path / "pruned", **how)
-    out, spec = tmp_path / "out", "supervised:entropy=0.3"
+    out, spec = tmp_path / "out", ENTROPY
     regular = train(few_digits, out, objective=spec, difficulty=tmp_path / "pruned")
     given = train(few_digits, out, objective=spec, difficulty=np.full(512, 0.5))
     assert len({regular.folder, given.folder, train(few_digits, out).folder}) == 3
@@ -40,9 +41,21 @@ def test_difficulty_by_the_features_of_a_pruning_is_in_the_unit_interval(few_dig
     "options, told",
     [
         ({"difficulty": np.ones(512), "objective": "filtered"}, "difficulty: objective filtered does not look at it"),
+        ({"difficulty": np.ones(512)}, "difficulty: objective supervised does not look at it"),
+        (
+            {"distill": "a=0.5,views=2"},
+            r"teacher: distill says how much a teacher is heard \(a=0.5,views=2\), and there",
+        ),
+        ({"teacher": "x", "distill": "a=0.5,veiws=2"}, "distill: expected one of .*, got 'veiws'; did you mean views?"),
         ({"unlabelled": "digits"}, "unlabelled: objective supervised does not look at it"),
-        ({"difficulty": np.ones(5)}, r"difficulty: expected one number an example \(512,\), got shape \(5,\)"),
-        ({"difficulty": np.full(512, 2.0)}, r"difficulty: expected numbers in \[0, 1\], got 2.0 of example 0"),
+        (
+            {"objective": ENTROPY, "difficulty": np.ones(5)},
+            r"difficulty: expected one number an example \(512,\), got shape \(5,\)",
+        ),
+        (
+            {"objective": ENTROPY, "difficulty": np.full(512, 2.0)},
+            r"difficulty: expected numbers in \[0, 1\], got 2.0 of example 0",
+        ),
     ],
 )
 def test_what_an_objective_would_not_look_at_or_cannot_use_is_refused(few_digits, tmp_path, options, told):
@@ -62,3 +75,25 @@ def test_a_teachers_answers_are_kept_in_the_folder_for_all_students_of_a_subset(
     assert len({one.folder, other.folder, train(few_digits, tmp_path, distill="a=0.5", **how).folder}) == 3
     with pytest.raises(SecateurError, match="distill: expected top below the number of classes, 10,"):
         train(few_digits, tmp_path, distill="a=0.5,views=2,top=10", **how)
+
+
+def test_difficulties_of_a_folder_without_features_say_how_to_get_them(few_digits, pruned, tmp_path):
+    with pytest.raises(
+        SecateurError, match=f"difficulty: {pruned} holds no features; `secateur prune DATA --method rmd"
+    ):
+        train(few_digits, tmp_path, objective=ENTROPY, difficulty=pruned)
+
+
+def test_a_net_is_found_in_the_folder_it_was_trained_in_unless_there_are_several(few_digits, tmp_path):
+    first = train(few_digits, tmp_path / "one", epochs=1)
+    gone_on = train(few_digits, tmp_path / "on", start=tmp_path / "one", net=None, epochs=1)
+    named = train(few_digits, tmp_path / "on", start=tmp_path / "one" / "cells" / first.folder, net=None, epochs=1)
+    assert gone_on.folder == named.folder
+    train(few_digits, tmp_path / "one", epochs=1, seed=1)
+    with pytest.raises(SecateurError, match=r"holds 2 trained nets; name the folder of one, as .*cells/"):
+        train(few_digits, tmp_path / "on", teacher=tmp_path / "one")
+
+
+def test_the_part_of_train_that_is_held_out_to_test_on_is_said(few_digits, tmp_path, capsys):
+    sc.train(few_digits[0], out=tmp_path, **{**HOW, "epochs": 1, "quiet": False})
+    assert "no test split: a seeded 20% of the train split is held out to test on" in capsys.readouterr().err

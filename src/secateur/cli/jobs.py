@@ -56,7 +56,9 @@ def _tell_pruned(subset: Any, job: o.Job, *, trained: bool) -> None:
     if job.json:
         show.as_json({"out": str(out), "subset": dict(subset.provenance), "bill": bill, "student": student})
         return
-    rows = [["kept", f"{len(subset)} of {subset.provenance['of']}"], ["data", str(out / "kept")]]
+    about = subset.provenance
+    method = ":".join(filter(None, (about["method"], ",".join(f"{k}={v}" for k, v in about["knobs"].items()))))
+    rows = [["kept", f"{len(subset)} of {about['of']} by {method}"], ["data", str(out / "kept")]]
     if student is not None:
         rows.append(["student", _accuracy(student["accuracy"], student["worst_class"], student.get("robust"))])
     rows += [["bill", bill["bills"][0]["verdict"]], ["report", str(out / "report.html")]]
@@ -188,8 +190,14 @@ def train(
         work += f"examples, in {result.seconds:.0f} s"
     if result.distill is not None:
         work += f", taught with {', '.join(f'{name}={value:g}' for name, value in result.distill.items())}"
+    if result.objective is not None:
+        work += f", for {result.objective}: {result.examples} visits"
+    if result.start is not None:
+        work += f", from {result.start}"
     sure = [] if result.ece is None else [["calibration", _calibration(result.ece, result.selective)]]
-    show.pairs([["accuracy", accuracy], *sure, ["trained", work], ["in", str(job.out / "cells" / result.folder)]])
+    folder = job.out / "cells" / result.folder
+    learned = [["learned", str(folder / "learned.parquet")]] if (folder / "learned.parquet").exists() else []
+    show.pairs([["accuracy", accuracy], *sure, ["trained", work], *learned, ["in", str(folder)]])
 
 
 def _calibration(ece: float, selective: float | None) -> str:

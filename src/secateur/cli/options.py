@@ -42,7 +42,10 @@ RecordEpochs = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="epochs of full training, which budgets are counted from")]
 Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
-Distill = Annotated[str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4")]
+Distill = Annotated[
+    str,
+    typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4 (and mixup=, cutmix=, views=, top=)"),
+]
 Adversary = Annotated[
     str, typer.Option(help="perturb what is trained on: off, l2:eps=0.5,steps=3 or linf:eps=8/255 (of the pixel range)")
 ]

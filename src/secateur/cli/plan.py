@@ -77,7 +77,11 @@ def _tell(found: Any) -> None:
     rows.append(["memory", f"{show.size(found.memory)} at the peak, as read and trained here"])
     rows.append(["cache", f"{show.size(found.cache)} of files that `datasets` keeps"])
     if found.forecast is not None:
-        time = "" if found.forecast.seconds is None else f", {show.clock(found.forecast.seconds)}"
+        time = (
+            ""
+            if not found.forecast.steps or found.forecast.seconds is None
+            else f", {show.clock(found.forecast.seconds)}"
+        )
         rows.append(["fine-tuning", f"{found.forecast.told}{time}; by the {found.forecast.kernel} kernel"])
     show.pairs(rows)
     stages = [[s.name, show.clock(s.seconds), show.size(s.disk), f"{s.examples:,}"] for s in found.stages]

@@ -17,7 +17,7 @@ from secateur.store.files import read_json, remove, write_json
 from secateur.store.tables import Scores, Subset
 from secateur.study.budget import steps_for
 from secateur.study.material import attack_of, check_aim, classes_of, digest_of, net_of, objective_of, sampler_of
-from secateur.study.run import Run, model_in
+from secateur.study.run import Run
 from secateur.study.session import Session
 from secateur.training.adversarial import Adversary
 from secateur.training.adversarial import parse as parse_adversary
@@ -29,7 +29,7 @@ from secateur.training.distill import parse as parse_distill
 from secateur.training.evaluate import Accuracy, accuracy, robust_accuracy
 from secateur.training.loop import Position
 from secateur.training.loop import train as run_loop
-from secateur.training.nets import save_net, spec_in
+from secateur.training.nets import model_in, save_net, spec_in
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe

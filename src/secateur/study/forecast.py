@@ -15,10 +15,10 @@ from secateur.dynamic.plans import Plan
 from secateur.errors import SecateurError
 from secateur.registry import unknown
 from secateur.study.pace import seconds_a_step
-from secateur.study.run import Run, model_in
+from secateur.study.run import Run
 from secateur.study.session import Session
 from secateur.training.forecast import reach, simulate, smoothed
-from secateur.training.nets import Normalised, adopt, spec_in
+from secateur.training.nets import Normalised, adopt, model_in, spec_in
 from secateur.training.probes.penultimate import head_of
 from secateur.training.probes.tangent import Tangent, last_layer, settled, whole_net
 from secateur.training.sampling import Shuffled, even_batches

@@ -9,12 +9,12 @@ from secateur.data.parts import stratified
 from secateur.data.source import Source
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
-from secateur.study.run import Run, content_hash, model_in
+from secateur.study.run import Run, content_hash
 from secateur.study.session import Session
 from secateur.training.adversarial import Attack
 from secateur.training.aims import spec_of
 from secateur.training.distill import load_teacher
-from secateur.training.nets import Normalised, adopt
+from secateur.training.nets import Normalised, adopt, model_in
 from secateur.training.objective import Material, Objective
 from secateur.training.sampling import Shuffled
 from secateur.training.seeding import rng
@@ -114,7 +114,7 @@ def check_aim(work: Session, run: Run) -> None:
     for what, there in given.items():
         if not there and what in run.aim.needs:
             raise SecateurError(f"{what}: objective {name} needs it, got none; pass {what}=, or --{what} there")
-        if there and what not in run.aim.needs | run.aim.takes:
+        if there and what not in run.aim.sees:
             raise SecateurError(f"{what}: objective {name} does not look at it; leave one of the two out")
     if run.unlabelled is not None:
         check_pool(work, run.unlabelled, "unlabelled")
@@ -123,11 +123,15 @@ def check_aim(work: Session, run: Run) -> None:
 
 def check_pool(work: Session, pool: Source, what: str) -> None:
     """Raise SecateurError where the rows of a pool are of another shape than the data's; what: how errors call it."""
-    if pool.train.shape != work.source.train.shape:
-        raise SecateurError(
-            f"{what}: expected rows of shape {work.source.train.shape}, as the data, got {pool.train.shape}; bring "
-            f"both to one size with --size"
+    shape, other = work.source.train.shape, pool.train.shape
+    if other != shape:
+        alike = len(other) == len(shape) == 3 and other[2] == shape[2]
+        way = (
+            "bring both to one size with --size"
+            if alike
+            else "they must be of one kind: as many channels or dimensions"
         )
+        raise SecateurError(f"{what}: expected rows of shape {shape}, as the data, got {other}; {way}")
 
 
 def _soft(work: Session, run: Run) -> SoftLabels | None:

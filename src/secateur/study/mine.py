@@ -19,10 +19,10 @@ from secateur.store.files import remove, replacing
 from secateur.store.tables import Mined
 from secateur.study.material import check_pool
 from secateur.study.record import RecordingPlan, record_in
-from secateur.study.run import content_hash, model_in
+from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.study.train import open_pool
-from secateur.training.nets import Normalised, load_net
+from secateur.training.nets import Normalised, load_net, model_in
 from secateur.training.probes.penultimate import Penultimate
 from secateur.training.recipes import Recipe
 
@@ -89,6 +89,8 @@ def _mine(work: Session, pool: Source, net: Normalised, made_of: dict[str, Any],
     write_mined(work.source, pool, mined.ids, mined.labels, work.out / "mined")
     work.out.note("mine", asked, seconds=time.perf_counter() - started, examples=len(claims))
     remove(state)
+    if work.source.test is None:
+        work.progress.say("no test split: `train` would hold out mined rows too, and test on their claimed classes")
     counts = np.bincount(mined.labels, minlength=len(work.source.classes))
     work.progress.say(
         f"mined {len(mined)} of {len(claims)} rows, {counts.min()} to {counts.max()} a class, confidence from "

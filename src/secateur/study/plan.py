@@ -22,7 +22,7 @@ from secateur.study.forecast import Forecast, Goal, forecast
 from secateur.study.pace import Stage, stages_of
 from secateur.study.record import RecordingPlan
 from secateur.study.session import Session, session
-from secateur.training.nets import load_net
+from secateur.training.nets import load_net, model_in, spec_in
 from secateur.training.probes.features import start_features
 from secateur.training.seeding import rng
 
@@ -100,8 +100,9 @@ def plan(
     compared, and labels are not judged by pixels. Times are those of this machine as busy as it is now.
 
     start and reach: also how many steps fine-tuning the net of an OUT folder or model file would take to that mean
-    training loss, on `subset` (all by default), over as many steps as `train` would take; by the linear model of
-    `kernel`, `jacobian` or `last-layer`. The head is new where the classes are other in number, or where new_head.
+    training loss (without label smoothing), on `subset` (all by default), over as many steps as `train` would take; by
+    the linear model of `kernel`, `jacobian` or `last-layer`. The head is new where the classes are other in number, or
+    where new_head. Stages are then those of this net.
     recipe: `sgd` with a forecast, which follows no other optimiser, else `fast`.
     """
     goal = Goal.make(start, reach, kernel, new_head=new_head, subset=subset)
@@ -115,6 +116,7 @@ def plan(
         if goal is not None:
             train.require_labels("a forecast of fine-tuning")
         chosen = default_method(labelled=train.labelled) if method is None else find_method(method)
+        net = net if goal is None else spec_in(model_in(goal.start), net)
         counts = np.bincount(train.labels[train.usable], minlength=len(train.classes))
         model = None if out is None else Path(out) / "model.safetensors"
         asked = RecordingPlan.make(

@@ -15,6 +15,7 @@ from secateur.store.tables import Subset
 from secateur.training.adversarial import Adversary
 from secateur.training.aims import Plain
 from secateur.training.distill import Distill
+from secateur.training.nets import model_in
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
 
@@ -79,11 +80,6 @@ class Run:
         if self.difficulty is not None:
             about["difficulty"] = content_hash(self.difficulty.tobytes())
         return about
-
-
-def model_in(path: Path) -> Path:
-    """The model file of an OUT folder, or the file itself."""
-    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _teacher_hash(teacher: Any) -> str:

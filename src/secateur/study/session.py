@@ -124,6 +124,8 @@ def session(
     with progress.stage("reading") as advance:
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
     if held_out and (needs_labels or source.labelled):
+        if source.test is None:
+            progress.say(f"no test split: a seeded {held_out:.0%} of the train split is held out to test on")
         source = with_test(source, held_out, always=validate)
     told = {k: v for k, v in options.items() if v is not None and isinstance(v, (str, int))}
     about = {

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, write_json
-from secateur.study.run import content_hash, model_in
+from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.training.evaluate import accuracy, seconds_per_1000
-from secateur.training.nets import Normalised, Saved, load_about, load_net, save_net, with_hidden
+from secateur.training.nets import Normalised, Saved, load_about, load_net, model_in, save_net, with_hidden
 from secateur.training.removal import check_slim, look, slimmable, slimmed, units_of
 from secateur.training.seeding import generator, rng
 

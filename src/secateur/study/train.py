@@ -10,7 +10,7 @@ from secateur.data.columns import NO_LABELS
 from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
-from secateur.errors import DataError, WrongData
+from secateur.errors import DataError, SecateurError, WrongData
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
@@ -68,6 +68,11 @@ def train(
     chosen_rule = None if rule is None else find_rule(rule)
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     aim = find_aim(objective)
+    if teacher is None and distill not in (None, "auto", "off"):
+        raise SecateurError(
+            f"teacher: distill says how much a teacher is heard ({distill}), and there is none; pass teacher=, or "
+            "--teacher OUT of a recorded net"
+        )
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
     opened = session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out,
@@ -127,6 +132,11 @@ def difficulty_in(out: str | Path, work: Session) -> np.ndarray:
             f"{work.source.fingerprint}); name the OUT folder of a run on this data"
         )
     pool = Pool.of(recording)
+    if "features" not in recording.probed.fields:
+        raise SecateurError(
+            f"difficulty: {out} holds no features; `secateur prune DATA --method rmd --keep 0.3 --out {out}` puts them "
+            "there"
+        )
     values, usable = np.zeros(len(pool.labels)), pool.usable
     values[usable] = rmd_weights(np.asarray(pool.field("features"))[usable], pool.labels[usable])
     return values

@@ -34,6 +34,11 @@ class Plain(Aim):
         if not self.h > 0:
             raise SecateurError(f"h: expected more than 0, got {self.h}")
 
+    @property
+    def sees(self) -> frozenset[str]:
+        """Difficulties only where entropy goes by them."""
+        return self.takes if self.entropy else self.takes - {"difficulty"}
+
     def objective(self, given: Material) -> Objective:
         """Cross-entropy and what is added to it."""
         hopeful = None

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
-from secateur.training.nets import load_net
+from secateur.registry import unknown
+from secateur.training.nets import load_net, model_in
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def weight_for(keep: float) -> float:
     return min(1.0, max(0.5, 1 - keep / 2))
 
 
+NAMES = ("a", "t", "mixup", "cutmix", "views", "top")
+
+
 def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
     """`auto` (a by keep), `off`, or `a=0.95,t=4,mixup=1` with any part left out.
 
@@ -85,9 +89,9 @@ def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
     values: dict[str, Any] = {"a": weight_for(keep)}
     for part in [] if spec == "auto" else spec.split(","):
         name, _, text = part.partition("=")
+        if name not in NAMES and text:
+            raise unknown("distill", name, list(NAMES))
         try:
-            if name not in ("a", "t", "mixup", "cutmix", "views", "top"):
-                raise ValueError
             values[name] = int(text) if name in ("views", "top") else float(text)
         except ValueError:
             raise SecateurError(
@@ -135,8 +139,7 @@ def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: i
     rows: two raw rows of the data, to see that the teacher takes them and knows as many classes; None for any number.
     """
     if isinstance(teacher, (str, Path)):
-        path = Path(teacher)
-        module: nn.Module = load_net(path / "model.safetensors" if path.is_dir() else path, device=device)
+        module: nn.Module = load_net(model_in(Path(teacher)), device=device)
     elif isinstance(teacher, nn.Module):
         module = teacher.to(device)
     else:

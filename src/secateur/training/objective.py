@@ -106,6 +106,11 @@ class Aim(ABC):
     takes: ClassVar[frozenset[str]] = frozenset()
     classifies: ClassVar[bool] = True
 
+    @property
+    def sees(self) -> frozenset[str]:
+        """What it would look at, as its knobs are."""
+        return self.needs | self.takes
+
     @abstractmethod
     def objective(self, given: Material) -> Objective:
         """The objective of one run."""

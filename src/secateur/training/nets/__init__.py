@@ -5,10 +5,10 @@ data are its first layer, so that a saved net carries its own normalisation and 
 """
 
 from secateur.training.nets.built import Normalised, build, default_net
-from secateur.training.nets.saved import Saved, adopt, load_about, load_net, save_net, spec_in
+from secateur.training.nets.saved import Saved, adopt, load_about, load_net, model_in, save_net, spec_in
 from secateur.training.nets.zoo import HIDDEN, NETS, OPTIONS, Shape, with_hidden
 
 __all__ = [
     "HIDDEN", "NETS", "OPTIONS", "Normalised", "Saved", "Shape", "adopt", "build", "default_net", "load_about",
-    "load_net", "save_net", "spec_in", "with_hidden",
+    "load_net", "model_in", "save_net", "spec_in", "with_hidden",
 ]  # fmt: skip

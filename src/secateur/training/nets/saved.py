@@ -31,6 +31,20 @@ class Saved(NamedTuple):
     classes: int
 
 
+def model_in(path: Path) -> Path:
+    """The model file of an OUT folder, or the file itself: the recorded or slim net, or else the one that was trained.
+
+    Raises StoreError for a folder of several trained nets.
+    """
+    if not path.is_dir() or (path / "model.safetensors").exists():
+        return path / "model.safetensors" if path.is_dir() else path
+    trained = sorted(path.glob("cells/*/model.safetensors"))
+    if len(trained) > 1:
+        several = ", ".join(str(file.parent) for file in trained[:3])
+        raise StoreError(f"{path}: holds {len(trained)} trained nets; name the folder of one, as {several}")
+    return trained[0] if trained else path / "model.safetensors"
+
+
 def load_about(path: Path) -> Saved:
     """What a saved net is."""
     if not path.is_file():
