@@ -12,6 +12,7 @@ from tests.data.made import image_table, pixels, png
 CPU = torch.device("cpu")
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than a pinned shell has cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_batches_equal_those_from_memory(workers):
     plan = [torch.tensor([3, 1, 2]), torch.tensor([11, 0])]
