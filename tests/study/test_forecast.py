@@ -18,7 +18,8 @@ from secateur.study.session import session
 from secateur.training.forecast import reach
 from secateur.training.loop import train
 from secateur.training.nets import adopt, model_in, spec_in
-from secateur.training.probes.penultimate import Penultimate, head_of
+from secateur.training.nets.head import head_of
+from secateur.training.probes.penultimate import Penultimate
 from secateur.training.probes.tangent import last_layer
 from secateur.training.sampling import Shuffled
 from tests.conftest import SMALL

@@ -5,6 +5,7 @@ import pytest
 
 import secateur as sc
 from secateur.errors import SecateurError
+from secateur.study.material import validation_ids
 
 ENTROPY = "supervised:entropy=0.3"
 HOW = {"net": "mlp", "epochs": 4, "quiet": True, "threads": 1}
@@ -97,3 +98,15 @@ def test_a_net_is_found_in_the_folder_it_was_trained_in_unless_there_are_several
 def test_the_part_of_train_that_is_held_out_to_test_on_is_said(few_digits, tmp_path, capsys):
     sc.train(few_digits[0], out=tmp_path, **{**HOW, "epochs": 1, "quiet": False})
     assert "no test split: a seeded 20% of the train split is held out to test on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rule", [None, "random:keep=0.9", "esps:keep=0.9"])
+def test_what_weights_are_learned_from_is_never_trained_on(few_digits, pruned, tmp_path, monkeypatch, rule):
+    from secateur.study import cell
+
+    seen, original = [], cell.sampler_of
+    monkeypatch.setattr(cell, "sampler_of", lambda work, run: seen.append((work, original(work, run))) or seen[-1][1])
+    train(few_digits, tmp_path, objective="beta", rule=rule, subset=pruned if rule else None, epochs=1)
+    work, sampler = seen[-1]
+    assert not set(sampler.ids.tolist()) & set(validation_ids(work, 0).tolist())
+    assert len(sampler.ids) > 100

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import secateur as sc
 from secateur.errors import SecateurError
@@ -10,7 +11,7 @@ from secateur.store.files import read_json
 from secateur.study.cell import plan_run
 from secateur.study.material import digest_of, net_of
 from secateur.study.session import session
-from secateur.training.nets import load_net
+from secateur.training.nets import adopt, build, load_net, save_net
 
 CPU = torch.device("cpu")
 HOW = {"net": None, "recipe": "sgd", "epochs": 1, "budget": "epochs", "seed": 5}
@@ -48,6 +49,34 @@ def test_the_head_is_fresh_where_they_are_not_and_the_rest_is_kept(few_digits, c
         expected = fresh.state_dict()[name] if name == "body.head.weight" else saved[name]
         assert torch.equal(value, expected), name
     assert net.body.head.out_features == 7
+
+
+class HeadFirst(nn.Module):
+    """Its head is not the linear layer that is registered last."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.head, self.feed = nn.Linear(4, classes), nn.Linear(shape[0], 4)
+
+    def forward(self, x):
+        return self.head(self.feed(x))
+
+
+def test_the_head_is_the_layer_of_that_name_wherever_it_is_registered(tmp_path):
+    of = lambda classes, seed: build(
+        "tests.study.test_start:HeadFirst",
+        shape=(5,),
+        classes=classes,
+        mean=torch.zeros(5),
+        spread=torch.ones(5),
+        seed=seed,
+    )
+    saved, fresh = of(3, 0), of(7, 1)
+    save_net(saved, tmp_path / "m.safetensors", spec="tests.study.test_start:HeadFirst", shape=(5,), classes=3)
+    drawn = fresh.body.head.weight.clone()
+    begun = adopt(fresh, tmp_path / "m.safetensors")
+    assert torch.equal(begun.body.feed.weight, saved.body.feed.weight)
+    assert torch.equal(begun.body.head.weight, drawn)
 
 
 def test_a_run_goes_on_from_a_folder_or_a_file_under_one_name_of_its_own(few_digits, cell, tmp_path):

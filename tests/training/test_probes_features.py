@@ -9,8 +9,9 @@ from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
 from secateur.training.nets import NETS, build
+from secateur.training.nets.head import head_of
 from secateur.training.probes.features import start_features
-from secateur.training.probes.penultimate import Penultimate, head_of
+from secateur.training.probes.penultimate import Penultimate
 from tests.data.made import image_table
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from secateur.study.run import Run
 from secateur.study.session import Session
 from secateur.training.forecast import reach, simulate, smoothed
 from secateur.training.nets import Normalised, adopt, model_in, spec_in
-from secateur.training.probes.penultimate import head_of
+from secateur.training.nets.head import head_of
 from secateur.training.probes.tangent import Tangent, last_layer, settled, whole_net
 from secateur.training.sampling import Shuffled, even_batches
 from secateur.training.seeding import generator, rng

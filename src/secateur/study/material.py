@@ -39,7 +39,11 @@ def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
     """What each epoch visits: the subset, or what a rule makes of it, without validation examples where needed."""
     ids, weights, subset = work.source.train.usable, None, run.subset
     if subset is not None:
-        ids, weights = subset.ids, None if (subset.weights == 1).all() else subset.weights
+        weights = None if (subset.weights == 1).all() else subset.weights
+        if run.rule is None or "score" not in run.rule.needs:  # by the scores in its table a rule draws from all
+            ids = subset.ids
+    if run.rule is not None and weights is not None:
+        raise SecateurError("rule: the subset has weights, which rules do not know; leave the rule or the subset out")
     if "validation" in run.aim.needs:
         apart = np.isin(ids, validation_ids(work, run.seed), invert=True)
         ids, weights = ids[apart], None if weights is None else weights[apart]
@@ -50,11 +54,9 @@ def sampler_of(work: Session, run: Run) -> Shuffled | dynamic.Sampler:
             )
     if run.rule is None:
         return Shuffled(ids, run.seed, weights)
-    if weights is not None:
-        raise SecateurError("rule: the subset has weights, which rules do not know; leave the rule or the subset out")
     score = None
-    if "score" in run.rule.needs:
-        ids, score = work.source.train.usable, None if subset is None else np.asarray(subset.table["score"], float)
+    if "score" in run.rule.needs and subset is not None:
+        score = np.asarray(subset.table["score"], float)
     rows = len(work.source.train)
     return dynamic.Sampler(run.rule, examples=rows, seed=run.seed, epochs=run.epochs, pool=ids, score=score)
 

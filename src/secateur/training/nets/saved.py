@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from secateur.errors import SecateurError, StoreError
 from secateur.store.files import replacing
 from secateur.training.nets.built import Normalised, build
+from secateur.training.nets.head import head_of
 from secateur.training.nets.zoo import Shape
 
 
@@ -80,7 +81,8 @@ def adopt(net: Normalised, path: Path, *, new_head: bool = False) -> Normalised:
     where anything else does not fit.
     """
     about, tensors, own = load_about(path), _tensors(path), net.state_dict()
-    heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1:]
+    head = head_of(net)
+    heads = [name for name, module in net.named_modules() if module is head]
     fits = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     of_head = {name for name in own if name.rpartition(".")[0] in heads}
     if odd := sorted(own.keys() - fits.keys() - of_head):

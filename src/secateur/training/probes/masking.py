@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
 from secateur.training.nets import Normalised
-from secateur.training.probes.penultimate import Penultimate, head_of
+from secateur.training.nets.head import head_of
+from secateur.training.probes.penultimate import Penultimate
 
 Schedule = Literal["geometric", "equal"]
 

@@ -11,8 +11,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.errors import SecateurError
+from secateur.training.nets.head import head_of
 from secateur.training.probes.batch import check_batch, check_logits
-from secateur.training.probes.penultimate import Penultimate, head_of
+from secateur.training.probes.penultimate import Penultimate
 
 SUMS = 1021
 """Numbers a gradient is folded to. A prime, so that the strides of filters do not fall on the same few sums."""
