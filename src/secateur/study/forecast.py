@@ -131,9 +131,9 @@ def foreseen(work: Session, net: Normalised, run: Run, kernel: Kernel) -> tuple[
 
     Each row is seen in one view of the recipe, the same in every epoch. A model of all rows goes through the very
     batches of the run; `last-layer` then is the run itself, if only the last layer were trained, without decay. Runs
-    that train all weights are far faster: on digits 20 of 20 came to a loss that it said was never reached, where
-    `jacobian` was 5 to 53 % off in the median (benchmarks/forecast.md). Both stand where the run begins, and learn no
-    features.
+    that train all weights are far faster: on digits all came to losses that it said were never reached. `jacobian` was
+    20 to 43 % off in the median for the higher of two, and told no more than the order for the lower
+    (benchmarks/forecast.md). Both stand where the run begins, and learn no features.
     """
     if run.recipe.optimizer != "sgd":
         raise SecateurError(
