@@ -145,13 +145,20 @@ class Plan:
 
     def rivals(self, keep: Sequence[int | float]) -> Iterator[Row]:
         """All the data: in full, and cut short to the steps of each keep, plain and with the same teacher."""
-        usable = len(self.work.source.train.usable)
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
+        yield from self.cut_short(keep)
+
+    def cut_short(self, keep: Sequence[int | float], *, teachers: Sequence[bool] | None = None) -> Iterator[Row]:
+        """All the data for the steps of each keep, plain and with each lesson (or as `teachers` says)."""
+        usable = len(self.work.source.train.usable)
         for k in keep:
             count = resolve_keep(k, usable)
-            for lesson in (None, *self.lessons):
+            for lesson in self._lessons(teachers):
                 cut = tuple(self._cell("full, cut short", s, lesson, like=count) for s in self.seeds)
                 yield self._row("full, cut short", lesson, k, count / usable, cut)
+
+    def _lessons(self, teachers: Sequence[bool] | None) -> "list[Lesson | None]":
+        return [x for x in (None, *self.lessons) if teachers is None or (x is not None) in teachers]
 
     def _row(
         self, method: str, lesson: Lesson | None, keep: Any, fraction: float | None, cells: tuple[Result, ...]
@@ -169,14 +176,13 @@ class Plan:
         teachers: Sequence[bool] | None = None,
     ) -> Iterator[Row]:
         """Every method at every keep, plain and with each lesson (or as `teachers` says)."""
-        lessons = [lesson for lesson in (None, *self.lessons) if teachers is None or (lesson is not None) in teachers]
         usable = len(self.work.source.train.usable)
         for method in methods:
             for k in keep:
                 subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
-                for lesson in lessons:
+                for lesson in self._lessons(teachers):
                     cells = [
                         self._cell(f"{slug(method)}, keep {k}", s, lesson, subset=subset)
                         for s, subset in zip(self.seeds, subsets, strict=True)
