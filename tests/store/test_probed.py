@@ -46,7 +46,7 @@ def test_a_field_that_is_filled_in_part_is_not_there(out):
 def test_a_probe_goes_on_where_it_stood(out):
     fill(out, stop=8)
     writer = fill(out, values=VALUES + 100)
-    assert writer.finished
+    assert writer.done == writer.examples
     assert writer.seconds == 3.0
     found = np.asarray(Recording.open(out)["features"])
     np.testing.assert_array_equal(found, np.concatenate((VALUES[:8], VALUES[8:] + 100)))

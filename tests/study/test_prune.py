@@ -254,13 +254,34 @@ class TestBadInput:
             prune(few_digits, tmp_path / "out", **options)
 
     @pytest.mark.parametrize(
-        "options", [{"net": "resnet10"}, {"recipe": "quick"}, {"budget": "money"}, {"distill": "of", "train": True}]
+        "options",
+        [
+            {"net": "resnet10"},
+            {"recipe": "quick"},
+            {"budget": "money"},
+            {"epochs": 0},
+            {"keep": 513},
+            {"distill": "of", "train": True},
+            {"method": "k-center", "features": "nowhere.npy"},
+            {"method": "k-center", "features": "no.such:net"},
+        ],
     )
-    def test_a_misspelt_option_stops_before_anything_is_trained_and_blocks_nothing(self, few_digits, tmp_path, options):
+    def test_a_refused_command_leaves_no_folder_behind(self, few_digits, tmp_path, options):
         with pytest.raises(SecateurError):
-            prune(few_digits, tmp_path / "out", **options)
-        assert not (tmp_path / "out" / "recording.zarr").exists()
-        assert read_json(tmp_path / "out" / "run.json")["stages"] == {}
+            prune(few_digits, tmp_path / "some" / "out", **options)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_refused_command_leaves_a_folder_that_was_there_as_it_was(self, copied, few_digits, tmp_path):
+        before, mine = files(tmp_path, "out"), tmp_path / "mine"
+        mine.mkdir()
+        for out in (copied, mine):
+            with pytest.raises(SecateurError, match="budget: expected one of"):
+                prune(few_digits, out, budget="money")
+        assert files(tmp_path, "out") == before
+        assert not [p.name for p in mine.iterdir() if p.name != ".lock"]
+        with pytest.raises(SecateurError, match="expected a recording, found none"):
+            sc.select_from(tmp_path / "nowhere", keep=20)
+        assert not (tmp_path / "nowhere").exists()
 
     def test_a_student_without_a_test_split_stops_before_anything_is_trained(self, few_digits, tmp_path):
         with pytest.raises(SecateurError, match="test: the data has no test split.*compare"):

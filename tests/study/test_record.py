@@ -34,6 +34,14 @@ def test_another_method_uses_the_recording_that_is_there_whatever_its_length(few
     assert read_json(tmp_path / "out" / "run.json")["stages"]["record"]["asked"]["recipe"]["epochs"] == 3
 
 
+def test_a_misspelt_field_does_not_block_the_next_try(few_digits, tmp_path):
+    quick = {"net": "mlp:0.1", "epochs": 1, "out": tmp_path / "out", "quiet": True}
+    with pytest.raises(sc.SecateurError, match="fields: expected some of .*, got p_targe"):
+        sc.record(few_digits[0], fields=["p_targe"], **quick)
+    assert not (tmp_path / "out").exists()
+    assert sc.record(few_digits[0], fields=["p_target"], **quick).epochs == 1
+
+
 def test_epochs_that_are_asked_for_are_held_against_the_recording(few_digits, tmp_path):
     train, test = few_digits
     sc.prune(train, test=test, keep=0.3, out=tmp_path / "out", **SMALL | {"record_epochs": 3})

@@ -73,11 +73,6 @@ class ProbeWriter:
         return int(str(self._group.attrs["done"]))
 
     @property
-    def finished(self) -> bool:
-        """Is there nothing left to fill?"""
-        return self.done == self.runs * self.examples
-
-    @property
     def seconds(self) -> float:
         """What filling took so far, over all the times it was started."""
         return float(str(self._group.attrs["seconds"]))

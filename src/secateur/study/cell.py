@@ -130,6 +130,8 @@ def plan_run(
     go on from, which is then the net. objective and what it may look at: see `train`.
     """
     examples = len(work.source.train.usable)
+    if epochs is not None and epochs < 1:
+        raise SecateurError(f"epochs: expected at least 1, got {epochs}")
     if subset is not None:
         subset.check_data(work.source.fingerprint)
     kept = examples if subset is None else len(subset)

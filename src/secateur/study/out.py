@@ -3,8 +3,8 @@
 import fcntl
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,14 +40,20 @@ class Out:
         return dict(read_json(path)) if path.exists() else {}
 
     @property
+    def stages(self) -> dict[str, Any]:
+        """What run.json says of each stage that has begun."""
+        return dict(self.run.get("stages", {}))
+
+    @property
     def kept(self) -> str | None:
         """The digest of the subset whose rows stand in kept/, if any do."""
-        noted = self.run.get("stages", {}).get("kept", {}).get("asked", {})
+        noted = self.stages.get("kept", {}).get("asked", {})
         return noted.get("subset") if (self / "kept").exists() else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second command out while one is at work."""
+        """Keep a second command out while one is at work; a folder made for one that writes nothing goes with it."""
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         with (self / ".lock").open("w") as lock:
             try:
@@ -56,10 +62,31 @@ class Out:
                 raise WrongData(
                     f"out: another command is at work in {self.path}; wait for it, or name another"
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                self._unmake(made)
 
-    def claim(self, data: Mapping[str, Any], *, force: bool) -> None:
-        """Make the folder this data's own; a folder of other data, or of something else, is left alone.
+    def _unmake(self, made: Sequence[Path]) -> None:
+        """Take away the folders that were made, innermost first, where nothing but the lock was put into them."""
+        if made and self.path.exists() and [p.name for p in self.path.iterdir()] == [".lock"]:
+            remove(self / ".lock")
+            with suppress(OSError):  # something of somebody else's lies in one by now
+                for folder in made:
+                    folder.rmdir()
+
+    @contextmanager
+    def claimed(self, data: Mapping[str, Any], *, force: bool) -> Iterator[None]:
+        """`claim` for the time of a job: one that was refused before it wrote anything gives a new claim back."""
+        new = self.claim(data, force=force)
+        try:
+            yield
+        finally:
+            if new and not any((self / name).exists() for name in OURS if name != "run.json") and not self.stages:
+                remove(self / "run.json")
+
+    def claim(self, data: Mapping[str, Any], *, force: bool) -> bool:
+        """Make the folder this data's own; True if it was nobody's. Other data's, or of something else, is left alone.
 
         Raises WrongData unless `force`, which deletes what a former run wrote here and nothing else.
         """
@@ -83,6 +110,7 @@ class Out:
         write_json(
             self / "run.json", {"versions": versions(), "commit": _commit(), "data": dict(data), "stages": stages}
         )
+        return not run
 
     def begin(self, stage: str, asked: Mapping[str, Any]) -> bool:
         """Note what a stage is asked to do; True if exactly that was done before. Raises WrongData if it differs."""

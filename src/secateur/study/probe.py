@@ -12,7 +12,7 @@ from torch import Tensor
 from secateur.data.embeddings import read_embeddings
 from secateur.data.rows import ImageRows
 from secateur.store.files import remove
-from secateur.store.probed import BLOCK, ProbeWriter
+from secateur.store.probed import BLOCK, Probed, ProbeWriter
 from secateur.store.recording import Recording, RecordingWriter
 from secateur.study.budget import full_steps
 from secateur.study.probing import OWN, Knobs, Probing
@@ -34,17 +34,21 @@ Values = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 def probe_in(work: Session, plan: RecordingPlan, probing: Probing) -> Recording:
     """Run the probes that have not run yet; the recording with what they filled in."""
-    store, train = work.out / "recording.zarr", work.source.train
-    if not store.exists():
-        usable = np.full(len(train), -1, dtype=np.int64)
-        usable[train.usable] = train.labels[train.usable]
-        RecordingWriter.unrecorded(store, usable, len(train.classes), train.fingerprint)
     for name, knobs in probing.wanted.items():
         if name == "features" and probing.features != OWN:
             _embed(work, probing.features)
         else:
             _look(work, plan, PROBES[name], name, knobs)
-    return Recording.open(store)
+    return Recording.open(work.out / "recording.zarr")
+
+
+def _labels_of(work: Session) -> None:
+    """Where nothing is recorded, the labels alone, which probes stand beside."""
+    store, train = work.out / "recording.zarr", work.source.train
+    if not store.exists():
+        usable = np.full(len(train), -1, dtype=np.int64)
+        usable[train.usable] = train.labels[train.usable]
+        RecordingWriter.unrecorded(store, usable, len(train.classes), train.fingerprint)
 
 
 def _embed(work: Session, spec: str) -> None:
@@ -55,9 +59,11 @@ def _embed(work: Session, spec: str) -> None:
         task = _Task(work, "features", {"features": spec, "digest": given.digest}, f"reading {spec}")
         task.fill(0, lambda ids: {"features": given.rows(ids)})
     else:
-        task = _Task(work, "features", {"features": spec}, f"features by {spec}")
-        if not task.writer.finished:
-            net = embedder(spec, shape=work.train.shape, device=work.device)
+        asked, before = {"features": spec}, Probed(work.out / "probes.zarr")
+        done = "features" in before.fields and before.asked("features") == asked
+        net = None if done else embedder(spec, shape=work.train.shape, device=work.device)
+        task = _Task(work, "features", asked, f"features by {spec}")
+        if net is not None:
             task.fill(0, _by_batches(work, lambda rows, labels: {"features": net(rows)}, ("features",)))
     task.end()
 
@@ -173,6 +179,7 @@ class _Task:
     def __init__(self, work: Session, name: str, asked: Mapping[str, Any], told: str, runs: int = 1) -> None:
         self.work, self.name, self.asked, self.told = work, name, dict(asked), told
         self.examples = len(work.source.train)
+        _labels_of(work)
         self.writer = ProbeWriter(work.out / "probes.zarr", name, asked, examples=self.examples, runs=runs)
         self.started = time.perf_counter()
 

@@ -25,7 +25,7 @@ from secateur.training.nets import Normalised, save_net
 from secateur.training.objective import Supervised
 from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
-from secateur.training.recorder import Recorder
+from secateur.training.recorder import Recorder, check_fields
 from secateur.training.sampling import Shuffled
 
 ENOUGH = 800
@@ -64,6 +64,7 @@ class RecordingPlan:
         """
         if epochs is not None and epochs < 1:
             raise SecateurError(f"epochs: expected at least 1, got {epochs}")
+        check_fields(fields)
         chosen = find_recipe(recipe).for_data(len(work.source.train.usable), work.train.shape)
         if epochs is None:
             epochs = _epochs_there(work) or _epochs_enough(chosen, len(work.source.train.usable), half_a_run)

@@ -110,7 +110,7 @@ def session(
     needs_labels: bool = True,
     reading: Mapping[str, Any] | None = None,
 ) -> Iterator[Session]:
-    """Open the data, claim OUT and lock it for the time of the job.
+    """Open the data, claim OUT and lock it for the time of the job; OUT stays nobody's where the job writes nothing.
 
     held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`);
     out of data without labels, where the job does not need any, nothing is.
@@ -138,8 +138,7 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    with folder.locked():
-        folder.claim(about, force=force)
+    with folder.locked(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
 
 

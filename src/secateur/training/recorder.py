@@ -18,6 +18,12 @@ BUFFER_LIMIT = 1 << 28
 """(examples x classes) up to which the default fields include those that need such a buffer."""
 
 
+def check_fields(fields: Sequence[str] | None) -> None:
+    """Raise SecateurError for a field that no recorder knows."""
+    if unknown := sorted(set(fields or ()) - set(RECORDED)):
+        raise SecateurError(f"fields: expected some of {', '.join(RECORDED)}, got {', '.join(unknown)}")
+
+
 class Recorder:
     """Writes every per-epoch field of a training run from the logits the loop already has.
 
@@ -55,8 +61,7 @@ class Recorder:
     ) -> None:
         if examples < 1:
             raise SecateurError(f"examples: expected at least 1, got {examples}")
-        if unknown := sorted(set(fields or ()) - set(RECORDED)):
-            raise SecateurError(f"fields: expected some of {', '.join(RECORDED)}, got {', '.join(unknown)}")
+        check_fields(fields)
         self.path, self.examples, self.classes = Path(path), examples, classes
         self.epochs = 0
         self._fields = None if fields is None else tuple(n for n in RECORDED if n in fields)
