@@ -261,6 +261,7 @@ class TestBadInput:
             {"budget": "money"},
             {"epochs": 0},
             {"keep": 513},
+            {"record_epochs": 2},
             {"distill": "of", "train": True},
             {"method": "k-center", "features": "nowhere.npy"},
             {"method": "k-center", "features": "no.such:net"},
@@ -282,6 +283,24 @@ class TestBadInput:
         with pytest.raises(SecateurError, match="expected a recording, found none"):
             sc.select_from(tmp_path / "nowhere", keep=20)
         assert not (tmp_path / "nowhere").exists()
+
+    @pytest.mark.parametrize(
+        ("method", "epochs", "message"),
+        [
+            ("dual", 2, "record_epochs: dual cannot be told from 2 epochs .*; record 3 or more: --record-epochs 3"),
+            ("dual:window=9", 4, "dual cannot be told from 4 epochs .*; record 9 or more: --record-epochs 9"),
+            ("esps", 1, "esps cannot be told from 1 epoch .*; record 2 or more: --record-epochs 2"),
+            ("dual:epochs=3,window=5", 4, "method: dual: window: expected 2 to 3, the epochs recorded, got 5"),
+            ("forgetting:never_learned=twice", 4, "method: forgetting: never_learned: expected epochs, inf or zero"),
+            ("el2n:epochs=0", 4, "method: el2n: epochs: expected 1 or more of those recorded, or -1 for the last"),
+        ],
+    )
+    def test_a_score_that_cannot_be_is_refused_before_anything_is_recorded(
+        self, few_digits, tmp_path, our_own_errors, method, epochs, message
+    ):
+        with pytest.raises(SecateurError, match=message):
+            prune(few_digits, tmp_path / "out", method=method, record_epochs=epochs)
+        assert not (tmp_path / "out").exists()
 
     def test_a_student_without_a_test_split_stops_before_anything_is_trained(self, few_digits, tmp_path):
         with pytest.raises(SecateurError, match="test: the data has no test split.*compare"):

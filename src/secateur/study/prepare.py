@@ -1,11 +1,13 @@
 """Everything that methods need before they can select: a recorded run, probes, what validation data say."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from secateur.methods import Method, Setting
+from secateur.methods.epochs import refuse_too_few
 from secateur.registry import get
 from secateur.study.bill import spent_once
 from secateur.study.material import validation_ids
@@ -31,10 +33,12 @@ class Needs:
     def of(
         cls, work: Session, plan: RecordingPlan, methods: Sequence[Method], counts: Sequence[int], features: str | None
     ) -> "Needs":
-        """Raises SecateurError for what cannot be had, such as labels that are not there."""
+        """Raises SecateurError for what cannot be had: labels that are not there, scores of too few epochs."""
         usable = len(work.source.train.usable)
         settings = tuple(Setting(c / usable, plan.recipe.epochs, len(work.source.classes)) for c in counts)
         probing = Probing.make(methods, settings, features, labelled=work.source.labelled)
+        for method, setting in itertools.product(methods, settings):
+            refuse_too_few(method, setting)
         if plan.adversary is None:
             for method in methods:
                 method.refuse_without_adversary()
