@@ -145,6 +145,36 @@ class TestBadInput:
         with pytest.raises(SecateurError, match="net: expected a width after the colon, as in resnet9:0.5, got 'wide'"):
             make("resnet9:wide")
 
+    @pytest.mark.parametrize("width", ["nan", "inf", "-inf", "-1", "0", "-0.0"])
+    @pytest.mark.parametrize("name", ["resnet9", "resnet18", "convnet3", "mlp"])
+    def test_a_width_that_no_net_has(self, name, width):
+        told = f"net: expected a width above 0 after the colon, as in {name}:0.5, got '{width}'"
+        with pytest.raises(SecateurError, match=told):
+            make(f"{name}:{width}")
+
+    @pytest.mark.parametrize(
+        ("spec", "least"), [("resnet9:0.01", 1 / 32), ("mlp:1e-5", 1 / 512), ("resnet18:1e-9", 1 / 64)]
+    )
+    def test_a_width_that_leaves_a_layer_nothing(self, spec, least):
+        with pytest.raises(SecateurError, match=f"net: width .* leaves none of the .* channels .*; take {least:g}"):
+            make(spec)
+        assert count(make(f"{spec.partition(':')[0]}:{least:g}"))
+
+    @pytest.mark.parametrize("width", ["0.25", "1.5", "2.5,tokens=0.7"])
+    def test_a_vision_transformer_takes_whole_widths(self, width):
+        told = f"net: expected a whole width after the colon of vit_tiny, 3 heads of 64 each, got '{width[:3]}"
+        with pytest.raises(SecateurError, match=told):
+            make(f"vit_tiny:{width}")
+        with pytest.raises(
+            SecateurError, match=r"vit_small, 6 heads of 64 each, .* \(vit_small:tokens=0.7\), or vit_tiny"
+        ):
+            make(f"vit_small:{width}")
+        with pytest.raises(
+            SecateurError, match="net: expected a width above 0 after the colon, as in vit_tiny:2, got '0'"
+        ):
+            make("vit_tiny:0")
+        assert make("vit_tiny:2").body.head.in_features == 384
+
     @pytest.mark.parametrize("name", ["tokens", "attention"])
     @pytest.mark.parametrize("share", ["0", "1.5", "-0.1", "nan"])
     def test_a_share_that_is_none(self, name, share):
@@ -169,7 +199,7 @@ class TestBadInput:
             make("vit_tiny:tokens=few")
 
     def test_a_width_before_options_that_is_no_number(self):
-        with pytest.raises(SecateurError, match="expected a width after the colon, as in vit_tiny:0.5, got 'wide'"):
+        with pytest.raises(SecateurError, match="expected a width after the colon, as in vit_tiny:2, got 'wide'"):
             make("vit_tiny:wide,tokens=0.7")
 
     def test_options_of_a_net_that_has_none(self):

@@ -1,6 +1,7 @@
 """The nets by name, and what may follow the name."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,25 +25,33 @@ def _image_only(shape: Shape, name: str) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2])
 
 
+def _scaled(units: int, width: float) -> int:
+    """The units of a layer at that width: one or more."""
+    scaled = round(units * width)
+    if not scaled:
+        raise SecateurError(f"net: width {width:g} leaves none of the {units} channels of a layer; take {1 / units:g}")
+    return scaled
+
+
 def _resnet9(shape: Shape, classes: int, width: float) -> nn.Module:
-    widths = (round(32 * width), round(128 * width), round(128 * width))
+    widths = (_scaled(32, width), _scaled(128, width), _scaled(128, width))
     return ResNet9(_image_only(shape, "resnet9")[0], classes, widths)
 
 
 def _resnet(layers: int) -> Callable[[Shape, int, float], nn.Module]:
     return lambda shape, classes, width: ResNet(
-        layers, _image_only(shape, f"resnet{layers}"), classes, round(64 * width)
+        layers, _image_only(shape, f"resnet{layers}"), classes, _scaled(64, width)
     )
 
 
 def _mlp(shape: Shape, classes: int, width: float, hidden: tuple[int, ...] = ()) -> nn.Module:
-    first, second = hidden or 2 * (round(512 * width),)
+    first, second = hidden or 2 * (_scaled(512, width),)
     return MLP(int(torch.Size(shape).numel()), classes, (first, second))
 
 
 def _vit(name: str, dims: int, heads: int) -> Callable[..., nn.Module]:
     def make(shape: Shape, classes: int, width: float, hidden: tuple[int, ...] = (), **rates: float) -> nn.Module:
-        size = (_image_only(shape, name), classes, dims * max(1, round(width)))
+        size = (_image_only(shape, name), classes, dims * int(width))
         if not rates:
             return ViT(*size, heads=heads, units=hidden)
         try:
@@ -55,7 +64,7 @@ def _vit(name: str, dims: int, heads: int) -> Callable[..., nn.Module]:
 
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
-    "convnet3": lambda shape, classes, width: ConvNet3(_image_only(shape, "convnet3"), classes, round(128 * width)),
+    "convnet3": lambda shape, classes, width: ConvNet3(_image_only(shape, "convnet3"), classes, _scaled(128, width)),
     "resnet9": _resnet9,
     "resnet18": _resnet(18),
     "resnet34": _resnet(34),
@@ -69,6 +78,8 @@ HIDDEN = {"mlp": 2, "vit_tiny": 12, "vit_small": 12}
 _RATES = [field.name for field in dataclasses.fields(Sparsity)]
 OPTIONS = {"mlp": ["hidden"], "vit_tiny": ["hidden", *_RATES], "vit_small": ["hidden", *_RATES]}
 """What may follow the width, as name=value."""
+WHOLE = {"vit_tiny": 3, "vit_small": 6}
+"""The nets that are as wide as whole widths say, with the heads that each adds."""
 
 
 def make(spec: str, shape: Shape, classes: int) -> nn.Module:
@@ -102,7 +113,21 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
             options[key] = _units(name, value)
         else:
             options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
-    return _number(width or "1", f"net: expected a width after the colon, as in {name}:0.5, got {width!r}"), options
+    return _width(name, width or "1"), options
+
+
+def _width(name: str, text: str) -> float:
+    """A width that the net can have."""
+    example = f"{name}:{2 if name in WHOLE else 0.5}"
+    width = _number(text, f"net: expected a width after the colon, as in {example}, got {text!r}")
+    if not 0 < width < math.inf:
+        raise SecateurError(f"net: expected a width above 0 after the colon, as in {example}, got {text!r}")
+    if name in WHOLE and width != int(width):
+        raise SecateurError(
+            f"net: expected a whole width after the colon of {name}, {WHOLE[name]} heads of 64 each, got {text!r}; for "
+            f"a cheaper one take tokens ({name}:tokens=0.7), or {'vit_tiny' if name != 'vit_tiny' else 'resnet9:0.25'}"
+        )
+    return width
 
 
 def with_hidden(spec: str, units: Sequence[int]) -> str:
