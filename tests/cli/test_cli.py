@@ -121,6 +121,14 @@ def test_scoring_and_selecting_print_for_people_and_machines(pruned, tmp_path):
     assert "kept  20 of 512" in run("select", out, "--keep", "20").stdout
 
 
+def test_pruning_says_once_when_it_pays(tmp_path):
+    how = ("--keep", "0.3", "--method", "random", "--net", "mlp:0.1", "--out", tmp_path / "out")
+    done = run("prune", "digits", *how, *FAST)
+    verdict = json.loads((tmp_path / "out" / "bill.json").read_text())["bills"][0]["verdict"]
+    assert done.output.count(verdict) == 1
+    assert re.search(rf"^bill +{re.escape(verdict)}$", done.stdout, re.MULTILINE)
+
+
 def test_selecting_says_that_kept_rows_and_report_are_of_another_subset(pruned, tmp_path):
     out = shutil.copytree(pruned, tmp_path / "out")
     assert "still of another" not in run("select", out, "--keep", "0.3").output

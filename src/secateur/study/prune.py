@@ -108,13 +108,12 @@ def prune(
 
 
 def _charge(work: Session, run: Run, spent: tuple[float, int], student: Result | None) -> None:
-    """Write the bill, and say when pruning pays."""
+    """Write the bill, which says when pruning pays."""
     full = full_steps(run.recipe, len(work.source.train.usable))
     bill = make_bill(
         work.out, run.name, spent=spent, full_steps=full, batch=run.recipe.batch, steps=run.steps, student=student
     )
     write_bills(work.out, [bill])
-    work.progress.say(bill.verdict)
 
 
 def _tell(work: Session, subset: Subset) -> None:
