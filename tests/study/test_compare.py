@@ -159,12 +159,13 @@ def test_a_recipe_of_other_batches_for_pruned_runs_leaves_the_rivals_at_equal_co
     assert (pruned.steps, pruned.recipe.batch) == (cut.steps, cut.recipe.batch) == (steps, 1)
 
 
-@pytest.mark.parametrize("options", [{"recipe": "quick"}, {"distill": "of"}, {"net": "resnet10"}])
+@pytest.mark.parametrize(
+    "options", [{"recipe": "quick"}, {"distill": "of"}, {"distill": "views=2"}, {"net": "resnet10"}]
+)
 def test_a_misspelt_option_stops_before_anything_is_recorded(few_digits, tmp_path, options):
     with pytest.raises(SecateurError):
         sc.compare(few_digits[0], out=tmp_path / "out", **SMALL | options)
-    written = tmp_path / "out" / "run.json"
-    assert not written.exists() or read_json(written)["stages"] == {}
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_seeds_are_refused(few_digits, tmp_path):

@@ -65,7 +65,7 @@ def test_what_an_objective_would_not_look_at_or_cannot_use_is_refused(few_digits
 
 
 def test_a_teachers_answers_are_kept_in_the_folder_for_all_students_of_a_subset(few_digits, pruned, tmp_path):
-    how = {"subset": pruned, "teacher": pruned, "net": "resnet9:0.25", "epochs": 2}
+    how = {"subset": pruned, "teacher": pruned, "net": "resnet9:0.25", "epochs": 2, "recipe": "fast:crop=1"}
     one = train(few_digits, tmp_path, distill="a=0.5,views=2", **how)
     kept = sorted((tmp_path / "soft").glob("*/*.npy"))
     assert [path.name for path in kept] == ["view-0.npy", "view-1.npy"]
@@ -76,6 +76,21 @@ def test_a_teachers_answers_are_kept_in_the_folder_for_all_students_of_a_subset(
     assert len({one.folder, other.folder, train(few_digits, tmp_path, distill="a=0.5", **how).folder}) == 3
     with pytest.raises(SecateurError, match="distill: expected top below the number of classes, 10,"):
         train(few_digits, tmp_path, distill="a=0.5,views=2,top=10", **how)
+
+
+@pytest.mark.parametrize(
+    ("rows", "way"), [("images", r"once, or vary the images: --recipe fast:crop=1$"), ("vectors", "once$")]
+)
+def test_views_that_would_all_be_the_same_are_refused(few_digits, pruned, tmp_path, rows, way):
+    (images, labels), test = few_digits
+    kind = [(images, labels), test] if rows == "images" else [(i.reshape(len(i), -1) / 255, at) for i, at in few_digits]
+    how = {"teacher": pruned, "net": "mlp:0.1", "epochs": 1, "test": kind[1], "quiet": True, "out": tmp_path / "out"}
+    with pytest.raises(SecateurError, match=f"distill: 8 views of an example would all be the same, .* {way}"):
+        sc.train(kind[0], distill="views=8", **how)
+    assert not (tmp_path / "out").exists()
+    if rows == "images":
+        assert sc.train(kind[0], distill="views=1", **how).distill == {"a": 0.5, "t": 4.0, "views": 1}
+        assert len(list((tmp_path / "out" / "soft").glob("*/view-*.npy"))) == 1
 
 
 def test_difficulties_of_a_folder_without_features_say_how_to_get_them(few_digits, pruned, tmp_path):

@@ -56,6 +56,7 @@ def test_the_triangular_schedule_peaks_where_it_says():
         ("sgd:speed=2", "recipe sgd: expected one of .* got 'speed'"),
         ("sgd:lr=high", "recipe sgd: lr: expected a number, got 'high'"),
         ("sgd:name=x", "got 'name'"),
+        ("sgd:vary=1", "got 'vary'"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_named(spec, message):

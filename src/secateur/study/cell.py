@@ -16,7 +16,16 @@ from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
 from secateur.store.tables import Scores, Subset
 from secateur.study.budget import steps_for
-from secateur.study.material import attack_of, check_aim, classes_of, digest_of, net_of, objective_of, sampler_of
+from secateur.study.material import (
+    attack_of,
+    check_aim,
+    check_kept,
+    classes_of,
+    digest_of,
+    net_of,
+    objective_of,
+    sampler_of,
+)
 from secateur.study.run import Run
 from secateur.study.session import Session
 from secateur.training.adversarial import Adversary
@@ -155,6 +164,7 @@ def plan_run(
         sampler_of(work, run)
     attack_of(work, run)  # what is impossible stops here
     check_aim(work, run)
+    check_kept(work, run)
     return run
 
 

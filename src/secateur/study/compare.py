@@ -1,5 +1,6 @@
 """Methods side by side, each beside the rivals that cost as little."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -99,9 +100,10 @@ def compare(
     ) as work:  # fmt: skip
         work.source.require_labels("comparing methods by training on what they keep")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
-        for count in counts:  # what is impossible stops here, before the long part
+        for count, listened in itertools.product(counts, grid or [None]):  # what is impossible stops here
             plan_run(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
+                teacher=None if listened is None else work.out.path, distill=listened,
                 adversary=adversary, margins=np.zeros(len(work.source.train)),
             )  # fmt: skip
         for teacher in set(teachers) - {PROXY}:

@@ -136,17 +136,31 @@ def check_pool(work: Session, pool: Source, what: str) -> None:
         raise SecateurError(f"{what}: expected rows of shape {shape}, as the data, got {other}; {way}")
 
 
+def check_kept(work: Session, run: Run) -> None:
+    """Raise SecateurError where a teacher's answers cannot be kept as asked, or would be the same for every view."""
+    if run.distill is None or not run.distill.views:
+        return
+    classes, top = work.train.classes, run.distill.top
+    if top >= classes or (top and classes > MOST_CLASSES):
+        raise SecateurError(
+            f"distill: expected top below the number of classes, {classes}, where these are at most "
+            f"{MOST_CLASSES}, got {top}; leave top out"
+        )
+    if run.distill.views > 1 and not run.recipe.views.vary:
+        name, shape = run.recipe.name, work.train.shape
+        vary = f", or vary the images: --recipe {name}:crop=1" if len(shape) == 3 else ""
+        raise SecateurError(
+            f"distill: {run.distill.views} views of an example would all be the same, since recipe {name} does not "
+            f"vary rows of shape {shape}; take views=1, which asks the teacher once{vary}"
+        )
+
+
 def _soft(work: Session, run: Run) -> SoftLabels | None:
     """Kept answers, in a folder of OUT named by everything they depend on."""
     teacher = _teacher(work, run)
     if teacher is None or run.distill is None or not run.distill.views:
         return None
     ids, top = sampler_of(work, run).ids, run.distill.top
-    if top >= work.train.classes or (top and work.train.classes > MOST_CLASSES):
-        raise SecateurError(
-            f"distill: expected top below the number of classes, {work.train.classes}, where these are at most "
-            f"{MOST_CLASSES}, got {top}; leave top out"
-        )
     parts = (
         work.source.fingerprint,
         repr(run.recipe.views),

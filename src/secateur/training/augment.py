@@ -40,6 +40,11 @@ class Views:
             raise SecateurError(f"crop: expected fewer pixels than the side of the images, {side}, got {crop}")
         return dataclasses.replace(self, flip=flip, crop=crop)
 
+    @property
+    def vary(self) -> bool:
+        """Is there more than one view of an image?"""
+        return bool(self.flip or self.crop or self.cutout)
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """One random view of each image; (batch, channels, height, width) in, the same out.
 

@@ -161,8 +161,8 @@ def recipe(spec: "str | Recipe") -> Recipe:
     views: dict[str, Any] = {}
     for change in filter(None, changes.split(",")):
         key, _, text = change.partition("=")
-        target, owner = (views, base.views) if hasattr(base.views, key) else (values, base)
-        if key == "name" or key == "views" or not hasattr(owner, key):
+        target, owner = (views, base.views) if key in _numbers(base.views) else (values, base)
+        if key not in _numbers(owner):
             raise unknown(f"recipe {name}", key, [*_numbers(base), *_numbers(base.views)])
         target[key] = _like(getattr(owner, key), text, f"recipe {name}: {key}")
     return dataclasses.replace(base, views=dataclasses.replace(base.views, **views), **values)
