@@ -73,8 +73,8 @@ def told(work: Session, name: str, results: list[Result], kinds: np.ndarray) -> 
     found = []
     for path in paths:
         table = Scores.open(path)
-        visited = (table["a"] != 1) | (table["b"] != 1)  # the others were for validation
-        mean, of, out = table["mean"][visited], kinds[visited], table["dropped"][visited]
+        trained = ~table["validation"]
+        mean, of, out = table["mean"][trained], kinds[trained], table["dropped"][trained]
         found.append(
             [mean[of == k].mean() for k in range(3)]
             + [apart(mean, of, k) for k in (1, 2)]

@@ -198,7 +198,7 @@ def test_a_net_with_frozen_layers_learns_weights_too(few_digits, tmp_path):
     assert np.isfinite(table["mean"]).all()
 
 
-def test_a_job_keeps_the_weights_beside_the_student(few_digits, tmp_path):
+def test_a_job_keeps_the_weights_and_marks_what_was_for_validation(few_digits, tmp_path):
     rows, test = few_digits
     result = sc.train(
         rows, test=test, objective="beta:every=2", net="mlp:0.125", epochs=1, out=tmp_path, quiet=True, threads=1
@@ -206,7 +206,8 @@ def test_a_job_keeps_the_weights_beside_the_student(few_digits, tmp_path):
     with session(rows, tmp_path, quiet=True) as work:
         held = validation_ids(work, 0)
     table = Scores.open(tmp_path / "cells" / result.folder / "learned.parquet")
-    assert set(table.columns) == {"a", "b", "mean", "dropped"}
+    assert set(table.columns) == {"a", "b", "mean", "dropped", "validation"}
+    np.testing.assert_array_equal(np.flatnonzero(table["validation"]), held)
     np.testing.assert_allclose(table["mean"], table["a"] / (table["a"] + table["b"]), rtol=1e-6)
     assert (table["a"][held] == 1).all()
     assert (np.delete(table["a"], held) != 1).mean() > 0.4

@@ -161,9 +161,14 @@ class Weighing(Objective):
                 yield ids.to(data.device), rows
 
     def learned(self) -> dict[str, Tensor]:
-        """a, b and mean weight of every example, Beta(1, 1) where it was never visited, and whether it was dropped."""
+        """Of every example a, b and mean weight, whether it was dropped, and whether it was for validation.
+
+        Those for validation are not trained on: they have the prior Beta(1, 1), as have examples never visited.
+        """
         a, b = F.softplus(self.raw).unbind(1)
-        return {"a": a, "b": b, "mean": mean_weight(self.raw), "dropped": self.dropped}
+        held = torch.zeros_like(self.dropped)
+        held[torch.from_numpy(self.validation).to(held.device)] = True
+        return {"a": a, "b": b, "mean": mean_weight(self.raw), "dropped": self.dropped, "validation": held}
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights, who is left out, and how much of the run was done."""
