@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import secateur as sc
 from secateur.cli import app
 from secateur.data.source import open_data
-from secateur.errors import SecateurError, StoreError
+from secateur.errors import DataError, SecateurError, StoreError
 from secateur.store.tables import Mined
 from secateur.study import mine as job
 
@@ -37,6 +37,21 @@ def test_most_of_what_is_mined_is_what_it_is_taken_for(digits, mined):
     found = Mined.open(mined)
     assert np.bincount(found.labels).tolist() == [10] * 10
     assert (digits[2][found.ids] == found.labels).mean() > 0.85
+
+
+def test_the_folder_of_a_run_in_place_of_the_data_in_it_says_what_to_pass(mined, pruned, digits, tmp_path):
+    told = f"data: expected a data set, got {mined}, the OUT folder of a run; pass {mined}/mined, the labelled and the"
+    with pytest.raises(DataError, match=told):
+        sc.train(str(mined), out=tmp_path / "out", **HOW)
+    with pytest.raises(DataError, match=f"data: .* pass {pruned}/kept, the rows that were kept$"):
+        open_data(pruned)
+    sc.record(digits[0], net="mlp:0.1", epochs=1, out=tmp_path / "recorded", quiet=True)
+    with pytest.raises(
+        DataError, match="data: .* the OUT folder of a run; pass the data it was made from, tuple from Python$"
+    ):
+        open_data(tmp_path / "recorded")
+    assert len(open_data(str(mined / "mined")).train) == 200
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_candidate_has_a_line_with_its_class_and_confidence(mined):

@@ -8,7 +8,8 @@ from typing import Any
 
 from secateur.data.columns import NO_LABELS, Columns
 from secateur.data.found import Form, Found
-from secateur.errors import DataError, reason
+from secateur.errors import DataError, StoreError, reason
+from secateur.store.files import read_json
 
 Tables = tuple[Form, dict[str, Any], Path | None]
 _WORDS = {
@@ -33,6 +34,7 @@ def _tables(data: str, cache: Path | None, label: str | None) -> Tables:
     import datasets
 
     path = Path(data).expanduser()
+    _refuse_out(path)
     if path.is_dir() and _is_saved(path):
         loaded = datasets.load_from_disk(str(path))
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
@@ -46,6 +48,19 @@ def _tables(data: str, cache: Path | None, label: str | None) -> Tables:
             raise DataError(f"data: expected .parquet files or a folder, got {wrong[0]}")
         return _parquet(files, path.parent, cache)
     return _hub(data, cache)
+
+
+def _refuse_out(path: Path) -> None:
+    """Raise DataError for the OUT folder of a run, which is not data itself, but may hold some."""
+    run: Any = None
+    with contextlib.suppress(StoreError):  # there is none, or it is somebody else's
+        run = read_json(path / "run.json") if path.is_dir() else None
+    if not (isinstance(run, dict) and {"data", "stages", "versions"} <= set(run)):
+        return
+    what = {"mined": "the labelled and the mined rows", "kept": "the rows that were kept"}
+    there = [f"{path / name}, {told}" for name, told in what.items() if (path / name).is_dir()]
+    way = "; or ".join(there) if there else f"the data it was made from, {run['data'].get('name')}"
+    raise DataError(f"data: expected a data set, got {path}, the OUT folder of a run; pass {way}")
 
 
 def _is_saved(path: Path) -> bool:
