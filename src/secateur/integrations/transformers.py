@@ -4,21 +4,26 @@ args = TrainingArguments("run", remove_unused_columns=False, ...)    # so that t
 Trainer(model, args, train_dataset=rows, callbacks=[RecorderCallback("run/recording.zarr", examples=len(rows))])
 """
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.hooks import RemovableHandle
 
 from secateur.dynamic.sampler import Sampler
 from secateur.errors import SecateurError
+from secateur.integrations.pace import Pace
 from secateur.integrations.rates import follow
 from secateur.training.recorder import Recorder
 
 try:
     from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import __version__ as version
 except ImportError:
     raise SecateurError('integrations.transformers: needs it; pip install "secateur[transformers]"') from None
 
@@ -82,18 +87,31 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
 
     sampler: `secateur.dynamic.Sampler(..., shard=False)`, since the Trainer shards the loader itself. The data set has
     a column `id`, the row number, and `labels`; `TrainingArguments(remove_unused_columns=False)`. `losses` may be
-    overridden for models whose logits are not (batch, classes). Rules go by what training last said of an example.
-    The Trainer lays its learning rate out over the steps of an unpruned run: with a rule that skips, the run ends
-    before the schedule does. Its checkpoints do not hold the sampler's state.
+    overridden for models whose logits are not (batch, classes).
+
+    Rules go by what training last said of an example.
+
+    With `num_train_epochs` the learning rate goes by epochs and their parts, so that it ends with the run however many
+    steps the rule skips; a warm-up given in steps is in those of the first epoch. With `max_steps` it is that many
+    steps, and a schedule over them. A scheduler of your own (`optimizers=`) is stepped as ever.
+
+    Its checkpoints do not hold the sampler's state.
     """
+
+    loss_is_scaled_for_ga = False  # compute_loss is a mean over its batch, whatever arguments the model takes
 
     def __init__(self, *args: Any, sampler: Sampler, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not hasattr(Trainer, "_run_epoch"):
+            raise SecateurError(f"transformers: expected 5.4 or newer, got {version}; pip install -U transformers")
         if self.args.remove_unused_columns:
             raise SecateurError("remove_unused_columns: expected False, so that the column id reaches the batch")
         if sampler.shard:
             raise SecateurError("sampler: expected one made with shard=False; the Trainer shards the loader itself")
-        self.sampler = sampler
+        self.sampler, self._pace = sampler, Pace(1)
+        self._trained = 0
+        if self.optimizer is not None:
+            follow(self.optimizer, sampler)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's, following the rule's learning rate."""
@@ -103,8 +121,46 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
             follow(optimizer, self.sampler)
         return optimizer
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The Trainer's; of a run that is counted in epochs, its steps are parts of an epoch."""
+        if self.args.max_steps > 0:
+            return super().create_scheduler(num_training_steps, optimizer)
+        made, end = self.lr_scheduler is None, math.ceil(self.args.num_train_epochs * self._pace.nominal)
+        scheduler = super().create_scheduler(end, optimizer)
+        if made and isinstance(scheduler, LambdaLR):
+            scheduler.lr_lambdas = [self._by_epoch(factor, end) for factor in scheduler.lr_lambdas]
+        return scheduler
+
+    def _by_epoch(self, factor: Callable[..., float], end: int) -> Callable[[int], float]:
+        return lambda counted: factor(min(self._pace.at(counted), end))
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return self.sampler
+
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
+        """The Trainer's, of the first epoch; with `max_steps`, as many epochs as these can be."""
+        self.sampler.set_epoch(0)
+        epochs, steps, *others = super().set_initial_training_values(args, dataloader)
+        self._pace, self._trained = Pace(steps), 0
+        return (args.max_steps if args.max_steps > 0 else epochs, steps, *others)
+
+    def _run_epoch(self, **of: Any) -> None:
+        """The Trainer's, of an epoch that is as long as its plan."""
+        epoch, loader = of["epoch"], of["train_dataloader"]
+        self.sampler.set_epoch(epoch)
+        batches = len(loader)
+        steps = math.ceil(batches / self.args.gradient_accumulation_steps)
+        self._begin(epoch, steps)
+        super()._run_epoch(**of | {"steps_in_epoch": batches, "num_update_steps_per_epoch": steps})
+
+    def _begin(self, epoch: int, steps: int) -> None:
+        if not steps:
+            raise SecateurError(f"dataloader_drop_last: epoch {epoch} has less than a batch; expected False")
+        counted = getattr(self.lr_scheduler, "last_epoch", 0)
+        self._pace = Pace(self._pace.nominal, epoch, steps, before=self.state.global_step, counted=counted)
+        if self.args.max_steps <= 0:  # as far as can be known: all epochs to come as long as this one
+            left = math.ceil(self.args.num_train_epochs * steps) - epoch * steps
+            self.state.max_steps = self._pace.before + left
 
     def losses(self, outputs: Any, labels: Tensor) -> Tensor:
         """A loss an example (batch,)."""
@@ -114,17 +170,30 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **rest: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """The mean of the weighted losses; reports them as they were."""
+        outputs, each = self._forward(model, inputs)
+        if model.training:
+            self._report(inputs, outputs, each)
+            self._trained += len(each) * self.args.world_size
+            each = each * self.sampler.weights(inputs["id"])
+        return (each.mean(), outputs) if return_outputs else each.mean()
+
+    def _forward(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Tensor]:
+        """What the model says, and a loss an example."""
         if "id" not in inputs or "labels" not in inputs:
             raise SecateurError(f"batch: expected id and labels beside what the model takes, got {list(inputs)}")
-        ids = inputs["id"]
+        given = dict(inputs)
         if not any(isinstance(c, RecorderCallback) for c in self.callback_handler.callbacks):  # which takes it out
-            inputs = {name: value for name, value in inputs.items() if name != "id"}
-        outputs = model(**inputs)
-        each = self.losses(outputs, inputs["labels"])
-        if not model.training:
-            return (each.mean(), outputs) if return_outputs else each.mean()
+            del given["id"]
+        outputs = model(**given)
+        return outputs, self.losses(outputs, inputs["labels"])
+
+    def _report(self, inputs: dict[str, Any], outputs: Any, losses: Tensor) -> None:
         with torch.no_grad():
             confidence, answers = outputs["logits"].float().softmax(dim=-1).max(dim=-1)
-        self.sampler.report(ids, each, correct=answers == inputs["labels"], confidence=confidence)
-        mean = (each * self.sampler.weights(ids)).mean()
-        return (mean, outputs) if return_outputs else mean
+        self.sampler.report(inputs["id"], losses, correct=answers == inputs["labels"], confidence=confidence)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The Trainer's, which would count the examples that were skipped too."""
+        if "train_samples_per_second" in logs:
+            logs["train_samples_per_second"] = round(self._trained / logs["train_runtime"], 3)
+        super().log(logs, *args, **kwargs)
