@@ -1,4 +1,4 @@
-"""PruningTrainer: schedules that end with the run, epochs as long as their plans."""
+"""PruningTrainer: schedules that end with the run, epochs as long as their plans, looks before an epoch."""
 
 import math
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+import secateur as sc
 from secateur.dynamic import Plan, Rule, Sampler
+from secateur.dynamic.parts import Redraw
 from secateur.errors import SecateurError
 from secateur.integrations.transformers import PruningTrainer
 from tests.integrations.conftest import BATCH, EPOCHS, N, Rows, network
-from tests.integrations.test_transformers import Model, Named, arguments
-from tests.integrations.trained import HALVED, Seen, Told, fit
+from tests.integrations.test_transformers import Model, Named, arguments, recording
+from tests.integrations.trained import HALVED, HIDING, Dropping, Noisy, Seen, Told, fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -150,3 +152,88 @@ class TestState:
                 optimizer.step()
                 optimizer.zero_grad()
         torch.testing.assert_close(model.net.weight, net.weight)
+
+
+@dataclass(frozen=True)
+class Nosy(Redraw):
+    """Looks at everything, and goes by nothing."""
+
+    def due(self, heard, progress):
+        return np.arange(len(heard))
+
+
+class Moody(Model):
+    """Says something else in eval mode."""
+
+    def forward(self, rows, labels=None):
+        return super().forward(rows if self.training else rows.flip(1), labels)
+
+
+class TestLooks:
+    @pytest.mark.parametrize("rule", [HIDING, "eps-greedy:every=2,keep=0.5", "ucb:every=2,keep=0.5"])
+    def test_what_is_due_is_looked_at_as_a_plain_loop_would(self, tmp_path, rule):
+        model, own = Moody(), Sampler(rule, examples=N, epochs=EPOCHS, seed=4)
+        fit(tmp_path, rule, model=model)
+        net, looked = Moody(), 0
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def forward(ids):
+            logits = net(Rows.rows[ids], Rows.labels[ids])["logits"]
+            losses = F.cross_entropy(logits, Rows.labels[ids], reduction="none")
+            confidence, answers = logits.detach().softmax(1).max(1)
+            own.report(ids, losses, correct=answers == Rows.labels[ids], confidence=confidence)
+            return losses
+
+        for epoch in range(EPOCHS):
+            if len(due := torch.from_numpy(own.due)):
+                looked += len(due)
+                net.eval()
+                forward(due)
+                net.train()
+            plan = own.plan(epoch)
+            for ids in torch.from_numpy(plan.ids).split(BATCH):
+                (forward(ids) * own.weights(ids)).mean().backward()
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.1 * plan.rate
+                optimizer.step()
+                optimizer.zero_grad()
+        assert looked
+        torch.testing.assert_close(model.net.weight, net.net.weight)
+
+    def test_they_are_in_eval_mode_through_the_collator_and_before_the_epoch(self, tmp_path):
+        model, looks = Model(), []
+
+        class Looking(Sampler):
+            def report(self, ids, loss, **more):
+                looks.append((model.training, sorted(ids.tolist())))
+                super().report(ids, loss, **more)
+
+        sampler = Looking("eps-greedy:every=2,keep=0.5", examples=N, shard=False)
+        collated = []
+
+        def collate(rows):
+            collated.append(len(rows))
+            return transformers.default_data_collator(rows)
+
+        PruningTrainer(
+            model, arguments(tmp_path, per_device_eval_batch_size=20), train_dataset=Named(), sampler=sampler,
+            data_collator=collate,
+        ).train()  # fmt: skip
+        assert [(training, len(ids)) for training, ids in looks] == [
+            *[(False, 20), (False, 10)], *[(True, 8), (True, 7)] * 2,
+            *[(False, 20), (False, 10)], *[(True, 8), (True, 7)],
+        ]  # fmt: skip
+        assert looks[0][1] + looks[1][1] == list(range(N))
+        assert collated == [20, 10, 8, 7, 8, 7, 20, 10, 8, 7]
+
+    def test_the_random_streams_of_training_do_not_hear_of_them(self, tmp_path):
+        looking, not_looking = (
+            fit(tmp_path, rule(keep=0.5), model=Dropping(), data=Noisy()).model for rule in (Nosy, Redraw)
+        )
+        assert torch.equal(looking.net.weight, not_looking.net.weight)
+
+    def test_a_recording_holds_what_was_trained_on_alone(self, tmp_path):
+        trainer = fit(tmp_path, HIDING, callbacks=[recording(tmp_path)], cls=Seen)
+        seen = np.asarray(sc.Recording.open(tmp_path / "t.zarr")["seen"]) == 1
+        assert [np.flatnonzero(row).tolist() for row in seen] == [sorted(ids) for ids in trainer.sampler.visits]
+        assert not seen[1].all()

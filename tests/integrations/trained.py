@@ -1,5 +1,10 @@
 """A PruningTrainer that trained, and who listened: for the tests of it."""
 
+import random  # noqa: TID251 - rows may draw from it
+
+import numpy as np
+import torch
+import torch.nn.functional as F
 import transformers
 
 from secateur.dynamic import Sampler
@@ -8,6 +13,7 @@ from tests.integrations.conftest import EPOCHS, N
 from tests.integrations.test_transformers import Model, Named, arguments
 
 HALVED = "infobatch:drop=0.7"  # the first and the last epoch of three see everything
+HIDING = "kakurenbo:hide=0.6,confidence=0,warmup=1"
 
 
 def fit(folder, rule, *, model=None, data=None, epochs=EPOCHS, callbacks=(), how=(), resume=None, cls=Sampler):
@@ -47,3 +53,16 @@ class Seen(Sampler):
     def __iter__(self):
         self.visits.append(list(super().__iter__()))
         return iter(self.visits[-1])
+
+
+class Noisy(Named):
+    """Rows that draw from all three global streams."""
+
+    def __getitem__(self, i):
+        row = super().__getitem__(i)
+        return row | {"rows": row["rows"] + random.random() + np.random.rand() + torch.rand(())}
+
+
+class Dropping(Model):
+    def forward(self, rows, labels=None):
+        return super().forward(F.dropout(rows, 0.3, self.training), labels)

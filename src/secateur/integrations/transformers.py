@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Subset
 from torch.utils.hooks import RemovableHandle
 
 from secateur.dynamic.sampler import Sampler
 from secateur.errors import SecateurError
 from secateur.integrations.pace import Pace
 from secateur.integrations.rates import follow
+from secateur.integrations.streams import untouched
 from secateur.training.recorder import Recorder
 
 try:
@@ -89,7 +91,8 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
     a column `id`, the row number, and `labels`; `TrainingArguments(remove_unused_columns=False)`. `losses` may be
     overridden for models whose logits are not (batch, classes).
 
-    Rules go by what training last said of an example.
+    Examples that the rule wants looked at are: before the epoch, in eval mode, in batches of the evaluation's size, as
+    the data set gives them. The random streams of training are left as they were.
 
     With `num_train_epochs` the learning rate goes by epochs and their parts, so that it ends with the run however many
     steps the rule skips; a warm-up given in steps is in those of the first epoch. With `max_steps` it is that many
@@ -148,6 +151,7 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         """The Trainer's, of an epoch that is as long as its plan."""
         epoch, loader = of["epoch"], of["train_dataloader"]
         self.sampler.set_epoch(epoch)
+        self._look()
         batches = len(loader)
         steps = math.ceil(batches / self.args.gradient_accumulation_steps)
         self._begin(epoch, steps)
@@ -161,6 +165,20 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         if self.args.max_steps <= 0:  # as far as can be known: all epochs to come as long as this one
             left = math.ceil(self.args.num_train_epochs * steps) - epoch * steps
             self.state.max_steps = self._pace.before + left
+
+    def _look(self) -> None:
+        """Report what is due, in eval mode."""
+        if not len(due := self.sampler.due):
+            return
+        how = {"collate_fn": self.data_collator, "num_workers": self.args.dataloader_num_workers}
+        model, was_training = self.model, self.model.training
+        model.eval()
+        with untouched(self.args.device), torch.no_grad():
+            for batch in DataLoader(Subset(self.train_dataset, due.tolist()), self.args.eval_batch_size, **how):
+                inputs = self._prepare_inputs(batch)
+                with self.compute_loss_context_manager():
+                    self._report(inputs, *self._forward(model, inputs))
+        model.train(was_training)
 
     def losses(self, outputs: Any, labels: Tensor) -> Tensor:
         """A loss an example (batch,)."""
