@@ -23,3 +23,13 @@ class Pace:
     def at(self, counted: int) -> float:
         """The place on the schedule after so many of its steps; with epochs of one length, as many."""
         return self.nominal * self.epoch + self.nominal * (counted - self.counted) / self.steps
+
+    def stands(self, steps: int) -> tuple[int, int]:
+        """The epoch to go on with after so many steps of the run, and how many of its own are done.
+
+        >>> pace = Pace(nominal=10, epoch=2, steps=5, before=17)
+        >>> pace.stands(19), pace.stands(22)
+        ((2, 2), (3, 0))
+        """
+        done = steps - self.before
+        return (self.epoch + 1, 0) if done >= self.steps else (self.epoch, done)

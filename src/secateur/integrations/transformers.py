@@ -29,6 +29,9 @@ try:
 except ImportError:
     raise SecateurError('integrations.transformers: needs it; pip install "secateur[transformers]"') from None
 
+STATE = "sampler.pt"
+"""The file of a checkpoint that holds the sampler's state, and where the run stood."""
+
 
 class RecorderCallback(TrainerCallback):  # type: ignore[misc]
     """Records the logits of every training batch, for every score of secateur.
@@ -98,7 +101,8 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
     steps the rule skips; a warm-up given in steps is in those of the first epoch. With `max_steps` it is that many
     steps, and a schedule over them. A scheduler of your own (`optimizers=`) is stepped as ever.
 
-    Its checkpoints do not hold the sampler's state.
+    Checkpoints hold the sampler's state. A run that goes on from one ends where it would have ended: to the bit, in the
+    middle of an epoch too, where the loading of rows draws no random numbers; where it does, at the end of an epoch.
     """
 
     loss_is_scaled_for_ga = False  # compute_loss is a mean over its batch, whatever arguments the model takes
@@ -147,21 +151,51 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         self._pace, self._trained = Pace(steps), 0
         return (args.max_steps if args.max_steps > 0 else epochs, steps, *others)
 
+    def _init_training_state(self, *given: Any) -> tuple[int, int]:
+        epoch, batches = super()._init_training_state(*given)
+        *_, checkpoint, _ = given
+        if checkpoint is None:
+            return epoch, batches
+        if not (path := Path(checkpoint) / STATE).exists():
+            raise SecateurError(
+                f"resume_from_checkpoint: {checkpoint} has no {STATE}; expected a checkpoint of a PruningTrainer, "
+                "saved with save_only_model=False"
+            )
+        saved = torch.load(path, weights_only=True)
+        self.sampler.load_state_dict(saved["sampler"])
+        self._pace = Pace(**saved["pace"])
+        epoch, steps = self._pace.stands(self.state.global_step)
+        return epoch, 0 if self.args.ignore_data_skip else steps * self.args.gradient_accumulation_steps
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        saved = {"sampler": self.sampler.state_dict(), "pace": vars(self._pace)}  # every rank: it is merged first
+        if self.args.should_save:
+            torch.save(saved, Path(output_dir) / STATE)
+
     def _run_epoch(self, **of: Any) -> None:
         """The Trainer's, of an epoch that is as long as its plan."""
         epoch, loader = of["epoch"], of["train_dataloader"]
+        resumed = epoch == of["epochs_trained"] and of["steps_trained_in_current_epoch"] > 0
         self.sampler.set_epoch(epoch)
-        self._look()
+        if not resumed:
+            self._look()
         batches = len(loader)
         steps = math.ceil(batches / self.args.gradient_accumulation_steps)
-        self._begin(epoch, steps)
+        self._begin(epoch, steps, resumed)
         super()._run_epoch(**of | {"steps_in_epoch": batches, "num_update_steps_per_epoch": steps})
 
-    def _begin(self, epoch: int, steps: int) -> None:
+    def _begin(self, epoch: int, steps: int, resumed: bool) -> None:
         if not steps:
             raise SecateurError(f"dataloader_drop_last: epoch {epoch} has less than a batch; expected False")
-        counted = getattr(self.lr_scheduler, "last_epoch", 0)
-        self._pace = Pace(self._pace.nominal, epoch, steps, before=self.state.global_step, counted=counted)
+        if resumed and steps != self._pace.steps:
+            raise SecateurError(
+                f"resume_from_checkpoint: expected epochs as they were, but the one it is in had {self._pace.steps} "
+                f"steps and now has {steps}; keep the size of the batches, or take a checkpoint at the end of an epoch"
+            )
+        if not resumed:
+            counted = getattr(self.lr_scheduler, "last_epoch", 0)
+            self._pace = Pace(self._pace.nominal, epoch, steps, before=self.state.global_step, counted=counted)
         if self.args.max_steps <= 0:  # as far as can be known: all epochs to come as long as this one
             left = math.ceil(self.args.num_train_epochs * steps) - epoch * steps
             self.state.max_steps = self._pace.before + left
