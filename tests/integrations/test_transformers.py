@@ -34,10 +34,12 @@ class Model(torch.nn.Module):
 
 def arguments(folder, **options):
     return transformers.TrainingArguments(
-        str(folder / "trainer"), num_train_epochs=EPOCHS, per_device_train_batch_size=BATCH, learning_rate=0.1,
-        lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, use_cpu=True, report_to=[],
-        logging_strategy="no", disable_tqdm=True,
-        **{"remove_unused_columns": False, "save_strategy": "no", **options},
+        str(folder / "trainer"), per_device_train_batch_size=BATCH, learning_rate=0.1, max_grad_norm=0.0, use_cpu=True,
+        report_to=[], disable_tqdm=True,
+        **{
+            "remove_unused_columns": False, "save_strategy": "no", "logging_strategy": "no",
+            "num_train_epochs": EPOCHS, "optim": "sgd", "lr_scheduler_type": "constant", **options,
+        },
     )  # fmt: skip
 
 
