@@ -1,0 +1,74 @@
+"""Reading what was laid out by cluster: buckets of neighbouring clusters, whose rows lie in a slice of every unit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.scale.storage import Place
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Neighbouring clusters [first, end) that a task takes together, and where their rows are: a folder a unit."""
+
+    first: int
+    end: int
+    rows: int
+    units: tuple[Place, ...]
+
+
+def buckets(units: Sequence[Place], clusters: int, *, rows: int) -> list[Bucket]:
+    """Clusters in their order, together up to about `rows` rows; a cluster of more has a bucket of its own."""
+    sizes = np.zeros(clusters, dtype=np.int64)
+    for unit in units:
+        sizes += np.diff((unit / "firsts.npy").read_array())
+    out, first = [], 0
+    while first < clusters:
+        end = first + 1
+        while end < clusters and sizes[first : end + 1].sum() <= rows:
+            end += 1
+        out.append(Bucket(first, end, int(sizes[first:end].sum()), tuple(units)))
+        first = end
+    return out
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Where the clusters of a bucket lie in each unit: starts (units, clusters) and ends."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, bucket: Bucket) -> "Slices":
+        """Read the places of a bucket's clusters."""
+        firsts = np.stack([(u / "firsts.npy").read_rows(bucket.first, bucket.end + 1) for u in bucket.units])
+        return cls(firsts[:, :-1], firsts[:, 1:])
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """Sizes of the clusters (clusters,)."""
+        return (self.ends - self.starts).sum(axis=0)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Of rows that lie unit by unit, the places that bring them cluster by cluster, units in their order."""
+        counts = (self.ends - self.starts).ravel()
+        of = np.tile(np.arange(self.starts.shape[1]), len(self.starts))
+        return np.argsort(np.repeat(of, counts), kind="stable")
+
+
+def part(bucket: Bucket, slices: Slices, name: str, *, source: Sequence[Place] | None = None) -> np.ndarray:
+    """One part of a bucket's rows, cluster by cluster. source: folders with parts of the same order as the units'."""
+    of = source if source is not None else bucket.units
+    lows, highs = slices.starts[:, 0], slices.ends[:, -1]
+    found = [(u / f"{name}.npy").read_rows(int(a), int(b)) for u, a, b in zip(of, lows, highs, strict=True)]
+    return np.concatenate(found)[slices.order]
+
+
+def pieces(bucket: Bucket, slices: Slices, name: str, *, most: int) -> Iterator[np.ndarray]:
+    """One part of the rows of a bucket that is a single cluster, in their order, at most so many at a time."""
+    for unit, low, high in zip(bucket.units, slices.starts[:, 0], slices.ends[:, -1], strict=True):
+        for start in range(int(low), int(high), most):
+            yield (unit / f"{name}.npy").read_rows(start, min(start + most, int(high)))

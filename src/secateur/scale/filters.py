@@ -1,0 +1,101 @@
+"""Filtering by a column of the shards: a range, quantiles, or the top fraction."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import SecateurError
+from secateur.scale.shards import Columns, Unit, blocks
+from secateur.scale.stage import Summary
+from secateur.scale.storage import Place
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Let through rows whose column is in a range; min and max both belong to it. A row without a value stays out.
+
+    top: the fraction of all rows that is highest. quantiles: from the first to the second, as (0.1, 0.9). Rows that
+    are level with a bound of these two are let through, so that it may be some more than the fraction.
+    """
+
+    column: str
+    min: float | None = None
+    max: float | None = None
+    top: float | None = None
+    quantiles: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if all(v is None for v in (self.min, self.max, self.top, self.quantiles)):
+            raise SecateurError(f"filter: expected min, max, top or quantiles for {self.column!r}, got none")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise SecateurError(f"filter: expected min up to max, got {self.min} and {self.max}")
+        if self.top is not None and not 0 < self.top <= 1:
+            raise SecateurError(f"filter: expected top in (0, 1], got {self.top}")
+        if self.quantiles is not None and not 0 <= self.quantiles[0] < self.quantiles[1] <= 1:
+            raise SecateurError(f"filter: expected two rising quantiles in [0, 1], got {self.quantiles}")
+
+    def asked(self) -> dict[str, Any]:
+        """As it stands in run.json."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Lay the column of a unit out as its rows are."""
+
+    unit: Unit
+    columns: Columns
+    column: str
+    dims: int
+    laid: Place
+    name: str
+
+
+def scores(task: Scoring, folder: Place) -> Summary:
+    """Write the column of a unit (rows,) float64, in the order of its clusters."""
+    columns = Columns(task.columns.id, task.columns.embedding, (task.column,))
+    found = [b.scores[task.column] for b in blocks(task.unit, columns, dims=task.dims, wanted=[task.column])]
+    rows = (task.laid / "rows.npy").read_array() - task.unit.start
+    values = np.concatenate(found)[rows]
+    (folder / task.name / "scores.npy").write_array(values)
+    return {"rows": len(values), "missing": int(np.isnan(values).sum())}
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How many of a unit's values reach each threshold."""
+
+    values: Place
+    thresholds: np.ndarray
+
+
+def count(task: Counting, folder: Place) -> Summary:
+    """Counts of values at or above each threshold (thresholds,); nan reaches none."""
+    found = task.values.read_array().astype(np.float32)
+    found = np.sort(found[~np.isnan(found)])
+    return {"counts": (len(found) - np.searchsorted(found, task.thresholds)).tolist()}
+
+
+@dataclass(frozen=True)
+class Passing:
+    """Let through what lies from low to high."""
+
+    scores: Place
+    low: float
+    high: float
+    name: str
+
+
+def passing(task: Passing, folder: Place) -> Summary:
+    """Write whether each row of a unit is let through (rows,) bool."""
+    found = task.scores.read_array()
+    passed = (found >= task.low) & (found <= task.high)
+    (folder / task.name / "passed.npy").write_array(passed)
+    return {"rows": len(passed), "passed": int(passed.sum())}
+
+
+def total(summaries: Sequence[Summary]) -> np.ndarray:
+    """Counts of all tasks."""
+    return np.sum([s["counts"] for s in summaries], axis=0)

@@ -1,0 +1,113 @@
+"""What is kept, in the forms that others read: shards as they were, lists of ids and keys."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import SecateurError
+from secateur.scale.choose import BAD, write_manifest
+from secateur.scale.shards import Unit, opened
+from secateur.scale.stage import Summary
+from secateur.scale.storage import Place
+
+LISTS = ("uids", "keys")
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Write the kept rows of a unit, with all of their columns. chosen: a folder a bucket, with its kept rows."""
+
+    unit: Unit
+    number: int
+    chosen: tuple[Place, ...]
+    target: Place
+
+
+def keep(task: Keeping, folder: Place) -> Summary:
+    """One parquet file of the rows that are kept of a unit, in their order; none where none are."""
+    import pyarrow.parquet as pq
+
+    found = []
+    for bucket in task.chosen:
+        low, high = (int(v) for v in (bucket / "firsts.npy").read_rows(task.number, task.number + 2))
+        found.append((bucket / "rows.npy").read_rows(low, high))
+    rows = np.sort(np.concatenate(found)) - task.unit.start + task.unit.skip
+    if not len(rows):
+        return {"rows": 0}
+    file = opened(task.unit.shard)
+    with task.target.writing() as out, pq.ParquetWriter(out, file.schema_arrow, compression="zstd") as writer:
+        for batch in _taken(file, task.unit, rows):
+            writer.write_batch(batch)
+    return {"rows": len(rows)}
+
+
+def _taken(file: Any, unit: Unit, rows: np.ndarray) -> Iterator[Any]:
+    """Of the batches of a unit the rows asked for, counted from the first of its row groups."""
+    import pyarrow as pa
+
+    at = 0
+    for batch in file.iter_batches(batch_size=8192, row_groups=list(unit.groups), use_threads=False):
+        low, high = np.searchsorted(rows, [at, at + len(batch)])
+        if high > low:
+            yield batch.take(pa.array(rows[low:high] - at))
+        at += len(batch)
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """Tell in the manifest of rows whose embeddings are no good. units: folders that list them."""
+
+    units: tuple[Place, ...]
+    target: Place
+
+
+def tell_bad(task: BadRows, folder: Place) -> Summary:
+    """The last part of the manifest: ids without a cluster."""
+    ids = np.concatenate([(unit / "bad.npy").read_array() for unit in task.units])
+    clusters, distances = np.full(len(ids), -1), np.full(len(ids), np.nan)
+    write_manifest(task.target, ids, clusters, distances, np.arange(len(ids)), np.full(len(ids), BAD))
+    return {"rows": len(ids)}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Write a list of all kept ids. form: uids or keys."""
+
+    parts: tuple[Place, ...]
+    form: str
+    target: Place
+
+
+def lists(task: Listing, folder: Place) -> Summary:
+    """`uids`: kept_uids.npy as DataComp reads it, sorted pairs of 64 bits; `keys`: a line a key, as webdataset has it."""
+    import pyarrow.parquet as pq
+
+    found = []
+    for place in task.parts:
+        with place.open() as file:
+            found += pq.read_table(file)["id"].to_pylist()
+    if task.form == "keys":
+        with task.target.writing() as file:
+            file.writelines(f"{key}\n".encode() for key in sorted(found, key=str))
+    else:
+        task.target.write_array(uids(found))
+    return {"rows": len(found)}
+
+
+def uids(ids: list[Any]) -> np.ndarray:
+    """Ids of 32 hexadecimal digits as sorted pairs of whole numbers, as DataComp lists them.
+
+    >>> uids(["0000000000000002000000000000000a", "00000000000000010000000000000001"]).tolist()
+    [(1, 1), (2, 10)]
+    """
+    try:
+        if any(len(one) != 32 for one in ids):
+            raise ValueError
+        pairs = [(int(one[:16], 16), int(one[16:], 16)) for one in ids]
+    except (TypeError, ValueError):
+        raise SecateurError(
+            f"uids: expected ids of 32 hexadecimal digits, got {ids[0]!r}; for other ids take kept_ids.parquet or keys"
+        ) from None
+    return np.sort(np.array(pairs, dtype=[("f0", "<u8"), ("f1", "<u8")]))

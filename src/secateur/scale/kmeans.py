@@ -1,0 +1,111 @@
+"""Spherical k-means: centroids from a sample, in one level or two, and the nearest of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.scale.quota import largest_remainder
+from secateur.scale.storage import Place
+
+ONE_LEVEL = 10_000
+"""Up to so many clusters are sought at once; more are sought inside coarse ones."""
+PROBES = 4
+"""In how many coarse clusters the nearest centroid of a row is looked for."""
+_ROWS = 4096
+"""Rows compared with all centroids at a time; fixed, so that sums come out the same everywhere."""
+
+
+@dataclass(frozen=True)
+class Centroids:
+    """Unit vectors (clusters, dims) float32, those of a coarse cluster together; coarse: theirs, one where one level."""
+
+    fine: np.ndarray
+    coarse: np.ndarray  # (groups, dims)
+    firsts: np.ndarray  # (groups + 1,): where each group begins among the fine
+
+    def __len__(self) -> int:
+        return len(self.fine)
+
+    def save(self, folder: Place) -> None:
+        """Write the three arrays."""
+        (folder / "centroids.npy").write_array(self.fine)
+        (folder / "coarse.npy").write_array(self.coarse)
+        (folder / "firsts.npy").write_array(self.firsts)
+
+    @classmethod
+    def open(cls, folder: Place) -> "Centroids":
+        """Read them."""
+        return cls(*((folder / f"{name}.npy").read_array() for name in ("centroids", "coarse", "firsts")))
+
+
+def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> Centroids:
+    """Centroids of unit rows (rows, dims) float32: spherical k-means of faiss, on one thread.
+
+    Above 10,000 clusters, about the root of their number is sought first, and the others inside these, to each in
+    proportion to its rows of the sample.
+    """
+    if clusters <= ONE_LEVEL:
+        fine = _means(rows, clusters, seed, iterations)
+        return Centroids(fine, fine.mean(axis=0, keepdims=True), np.array([0, len(fine)]))
+    groups = round(clusters**0.5)
+    coarse = _means(rows, groups, seed, iterations)
+    of, _ = _nearest(rows, coarse)
+    counts = np.bincount(of, minlength=groups)
+    parts = largest_remainder(counts / len(rows) * clusters, clusters, low=np.minimum(counts, 1), high=counts)
+    fine = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
+    filled = np.flatnonzero(parts)
+    firsts = np.concatenate([[0], np.cumsum([len(part) for part in fine])])
+    return Centroids(np.concatenate(fine), coarse[filled], firsts)
+
+
+def _means(rows: np.ndarray, clusters: int, seed: int, iterations: int) -> np.ndarray:
+    import faiss
+
+    if clusters >= len(rows):
+        return rows.copy()
+    model = faiss.Kmeans(
+        rows.shape[1], clusters, niter=iterations, seed=seed, spherical=True, min_points_per_centroid=1,
+        max_points_per_centroid=len(rows),
+    )  # fmt: skip
+    model.train(rows)
+    return np.asarray(model.centroids, dtype=np.float32)
+
+
+def nearest(rows: np.ndarray, centroids: Centroids) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centroid of each unit row (rows,) int32, the lower of two as near, and 1 - cosine (rows,) float32.
+
+    In two levels it is looked for in the four nearest coarse clusters.
+    """
+    if len(centroids.coarse) == 1:
+        of, cosine = _nearest(rows, centroids.fine)
+    else:
+        of, cosine = np.zeros(len(rows), dtype=np.int32), np.full(len(rows), -np.inf, dtype=np.float32)
+        for start in range(0, len(rows), _ROWS):
+            part = slice(start, start + _ROWS)
+            of[part], cosine[part] = _probed(rows[part], centroids)
+    return of, np.maximum(0, 1 - cosine)
+
+
+def _nearest(rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    of, cosine = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        products = rows[part] @ centroids.T
+        of[part] = products.argmax(axis=1)
+        cosine[part] = np.take_along_axis(products, of[part][:, None].astype(np.int64), axis=1)[:, 0]
+    return of, cosine
+
+
+def _probed(rows: np.ndarray, centroids: Centroids) -> tuple[np.ndarray, np.ndarray]:
+    """Of some rows, group by group."""
+    of, cosine = np.zeros(len(rows), dtype=np.int32), np.full(len(rows), -np.inf, dtype=np.float32)
+    probes = min(PROBES, len(centroids.coarse))
+    groups = np.argpartition(rows @ -centroids.coarse.T, probes - 1, axis=1)[:, :probes]
+    for group in np.unique(groups):
+        asked = np.flatnonzero((groups == group).any(axis=1))
+        first, end = centroids.firsts[group], centroids.firsts[group + 1]
+        place, best = _nearest(rows[asked], centroids.fine[first:end])
+        place += np.int32(first)
+        better = (best > cosine[asked]) | ((best == cosine[asked]) & (place < of[asked]))
+        of[asked[better]], cosine[asked[better]] = place[better], best[better]
+    return of, cosine

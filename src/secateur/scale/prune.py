@@ -1,0 +1,186 @@
+"""`scale prune`: from embedding shards to the ids worth training on."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import secateur
+from secateur.errors import SecateurError, WrongData
+from secateur.progress import Progress
+from secateur.scale import choose, kept
+from secateur.scale.engines import Engine, engine
+from secateur.scale.filters import Filter
+from secateur.scale.quotas import Choice, Quotas, count_of, quotas
+from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
+from secateur.scale.shards import Columns, survey
+from secateur.scale.stage import Stage, Summary, numbered
+from secateur.scale.storage import Place, expand
+
+DEDUP = Dedup()
+CHOICE = Choice()
+CLUSTERING = Clustering()
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What became of all rows; `out` holds manifest.parquet and kept_ids.parquet."""
+
+    out: str
+    rows: int
+    bad: int
+    filtered: int
+    duplicates: int
+    pruned: int
+    kept: int
+    clusters: int
+    threshold: float | None  # the cosine above which rows were duplicates
+    empty: tuple[str, ...]  # shards without rows
+
+    def as_json(self) -> dict[str, Any]:
+        """For run.json and the command line."""
+        return asdict(self)
+
+
+def prune(
+    shards: str | Sequence[str],
+    *,
+    keep: int | float,
+    out: str = "secateur-scale",
+    clustering: Clustering = CLUSTERING,
+    filter: Filter | None = None,
+    dedup: Dedup | None = DEDUP,
+    choice: Choice = CHOICE,
+    columns: Columns | None = None,
+    write: Sequence[str] = (),
+    engine: str | Engine = "local",
+    workers: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+) -> Pruned:
+    """Prune embeddings: cluster, filter, leave out near-duplicates, and keep of each cluster what it is given.
+
+    shards: parquet files, folders or globs, local or by URL; out: a folder, likewise. keep: a fraction of all rows, or
+    a count. write: what else is written of what is kept; `shards`, with all of their columns, `uids` (for DataComp) and
+    `keys` (for webdataset). engine: local or ray; what comes out is the same to the byte. A stopped run goes on.
+    """
+    run = begin(shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet)
+    for name in write:
+        if name not in ("shards", *kept.LISTS):
+            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
+    started = time.perf_counter()
+    laid = run.clustered(clustering)
+    rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
+    wanted = quotas(run, laid, rest, choice, count_of(keep, run.found.rows, rest.rows))
+    selected = select(run, laid, rest, wanted, choice, seed=clustering.seed)
+    for name in write:
+        written(run, laid, selected, name)
+    result = told(run, laid, rest, wanted)
+    asked = {
+        "clustering": asdict(clustering), "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup),
+        "choice": choice.asked(), "keep": keep,
+    }  # fmt: skip
+    note(run, asked, result, time.perf_counter() - started)
+    return result
+
+
+def begin(
+    shards: str | Sequence[str],
+    out: str,
+    *,
+    columns: Columns | None,
+    clustering: Clustering,
+    engine: str | Engine,
+    workers: int | None,
+    force: bool,
+    quiet: bool,
+) -> Run:
+    """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
+    columns, place = columns or Columns(), Place(str(out))
+    found = survey(expand(shards), columns, unit_rows=clustering.unit_rows)
+    there = place.names()
+    if force and "run.json" in there:
+        for name in OURS:
+            (place / name).remove()
+    elif "run.json" in there:
+        before = (place / "run.json").read_json().get("fingerprint")
+        if before != found.fingerprint:
+            raise WrongData(
+                f"out: {out} was made from other shards (fingerprint {before}, not {found.fingerprint}); name another "
+                f"--out, or --force to start over"
+            )
+    elif [name for name in there if not name.startswith(".")]:
+        raise WrongData(f"out: {out} holds something else ({there[0]}); name another --out")
+    if not (place / "run.json").exists():
+        names = [shard.url for shard in found.shards]
+        about = {"fingerprint": found.fingerprint, "rows": found.rows, "dims": found.dims, "shards": names}
+        (place / "run.json").write_json({"version": secateur.__version__, **about})
+    progress = Progress(quiet=quiet)
+    if found.empty:
+        progress.say(f"{len(found.empty)} of {len(found.shards)} shards are empty: {found.empty[0].url}")
+    return Run(place, found, columns, find_engine(engine, workers), progress)
+
+
+OURS = ("run.json", "stages", "manifest.parquet", "kept_ids.parquet", "kept", "kept_uids.npy", "kept_keys.txt", "report.html")
+"""Everything that is written into OUT."""
+find_engine = engine
+
+
+def select(
+    run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int
+) -> Stage:
+    """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection."""
+    stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
+    selected = run.out / "stages" / "selected.json"
+    if not selected.exists() or selected.read_json() != stage.digest:
+        selected.remove()
+        for name in OURS[2:]:
+            (run.out / name).remove()
+        stage.folder.remove()
+        selected.write_json(stage.digest)
+    starts = (*(unit.start for unit in run.found.units), run.found.rows)
+    parts = np.split(wanted.kept, [left.bucket.end for left in rest.left][:-1])
+    tasks = {
+        name: choose.Choosing(left, quota, how.preferred, seed, starts, run.out, name)
+        for (name, quota), left in zip(numbered(parts).items(), rest.left, strict=True)
+    }
+    run.stage(stage, "selecting", choose.choose, tasks)
+    if sum(s["bad"] for s in laid.summaries):
+        bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
+        run.stage(Stage("bad", {}, run.out, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
+    return stage
+
+
+def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summary]:
+    """Write the kept rows in one of the other forms."""
+    stage = Stage(form, {}, run.out, selected)
+    if form == "shards":
+        chosen = tuple(selected.folder / "rows" / name for name in numbered(laid.buckets))
+        tasks: Mapping[str, Any] = {
+            name: kept.Keeping(unit, number, chosen, run.out / "kept" / f"{name}.parquet")
+            for number, (name, unit) in enumerate(numbered(run.found.units).items())
+        }
+        return run.stage(stage, "writing shards", kept.keep, tasks)
+    parts = tuple(run.out / "kept_ids.parquet" / f"part-{name}.parquet" for name in numbered(laid.buckets))
+    target = run.out / ("kept_uids.npy" if form == "uids" else "kept_keys.txt")
+    return run.stage(stage, f"writing {form}", kept.lists, numbered([kept.Listing(parts, form, target)]))
+
+
+def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
+    """The sums."""
+    count = int(wanted.kept.sum())
+    threshold = None if rest.threshold == np.inf else rest.threshold
+    return Pruned(
+        run.out.url, run.found.rows, sum(s["bad"] for s in laid.summaries), sum(s["filtered"] for s in rest.summaries),
+        sum(s["duplicates"] for s in rest.summaries), rest.rows - count, count, len(laid.centroids), threshold,
+        tuple(shard.url for shard in run.found.empty),
+    )  # fmt: skip
+
+
+def note(run: Run, asked: dict[str, Any], result: Pruned, seconds: float) -> None:
+    """Add to run.json what was asked and what came of it."""
+    about = (run.out / "run.json").read_json()
+    about |= {"asked": asked, "result": result.as_json(), "seconds": about.get("seconds", 0) + round(seconds, 1)}
+    (run.out / "run.json").write_json(about)

@@ -1,0 +1,225 @@
+"""The stages of a run in their order, each over the one before: what `prune` and the single commands go through."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import SecateurError
+from secateur.progress import Progress
+from secateur.scale import choose, cluster, dedup, filters, ids
+from secateur.scale.choose import Left
+from secateur.scale.engines import Engine
+from secateur.scale.exchange import Bucket, buckets
+from secateur.scale.filters import Filter
+from secateur.scale.kmeans import Centroids
+from secateur.scale.shards import Columns, Survey
+from secateur.scale.stage import Stage, Summary, numbered
+from secateur.scale.storage import Place
+from secateur.scale.thresholds import largest_reaching
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How rows are clustered. clusters: how many, by default the root of the rows; sample: rows the centroids are from."""
+
+    clusters: int | None = None
+    sample: int | None = None
+    iterations: int = 10
+    unit_rows: int = 131_072
+    on_bad: str = "stop"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("clusters", "sample", "iterations", "unit_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SecateurError(f"{name}: expected 1 or more, got {value}")
+        if self.on_bad not in ("stop", "drop"):
+            raise SecateurError(f"on_bad: expected stop or drop, got {self.on_bad!r}")
+
+
+@dataclass(frozen=True)
+class Dedup:
+    """Which rows are duplicates: more alike than `threshold` (a cosine), or so many that the fraction `target` is left."""
+
+    threshold: float | None = 0.95
+    target: float | None = None
+    prefer: dedup.Prefer = "hard"
+
+    def __post_init__(self) -> None:
+        if (self.threshold is None) == (self.target is None):
+            raise SecateurError("dedup: expected a threshold or a target fraction, got both or neither")
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise SecateurError(f"threshold: expected a cosine from -1 to 1, got {self.threshold}")
+        if self.target is not None and not 0 < self.target <= 1:
+            raise SecateurError(f"target: expected a fraction in (0, 1], got {self.target}")
+        if self.prefer not in dedup.PREFER:
+            raise SecateurError(f"prefer: expected {', '.join(dedup.PREFER)}, got {self.prefer!r}")
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Rows laid out by cluster."""
+
+    stage: Stage
+    units: tuple[Place, ...]
+    buckets: tuple[Bucket, ...]
+    centroids: Centroids
+    summaries: list[Summary]
+
+    @property
+    def rows(self) -> int:
+        """Rows that have a cluster."""
+        return sum(s["rows"] for s in self.summaries)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is left after filter and dedup, bucket by bucket, and of each cluster how many and how far they spread."""
+
+    stage: Stage
+    left: tuple[Left, ...]
+    counts: np.ndarray  # (clusters,)
+    d_intra: np.ndarray  # (clusters,), nan where nothing is left
+    summaries: list[Summary]
+    threshold: float
+
+    @property
+    def rows(self) -> int:
+        """Rows that are left."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder, the shards, and who does the work."""
+
+    out: Place
+    found: Survey
+    columns: Columns
+    engine: Engine
+    progress: Progress
+
+    def stage(
+        self, stage: Stage, what: str, work: Callable[[Any, Place], Summary], tasks: Mapping[str, Any]
+    ) -> list[Summary]:
+        """Do a stage, and say how far it is."""
+        with self.progress.stage(what) as advance:
+            return stage.run(self.engine, work, tasks, advance)
+
+    def clustered(self, how: Clustering) -> Clustered:
+        """Sample, centroids, exchange, and a look at the ids."""
+        rows = self.found.rows
+        count = how.clusters or cluster.default_clusters(rows)
+        if count > rows:
+            raise SecateurError(f"clusters: expected at most the {rows} rows there are, got {count}")
+        wanted = how.sample or min(rows, 128 * count)
+        if count > wanted:
+            raise SecateurError(f"sample: expected at least as many rows as the {count} clusters, got {wanted}")
+        base = {"fingerprint": self.found.fingerprint, "columns": [self.columns.id, self.columns.embedding]}
+        drawn = Stage("sample", base | {"rows": wanted, "seed": how.seed, "unit_rows": how.unit_rows}, self.out)
+        draws = cluster.sampling(self.found, self.columns, rows=wanted, seed=how.seed)
+        self.stage(drawn, "drawing a sample", cluster.sample, draws)
+        fitted = Stage("fit", {"clusters": count, "iterations": how.iterations, "seed": how.seed}, self.out, drawn)
+        samples = tuple(drawn.folder / f"{name}.npy" for name in draws)
+        fitting = cluster.Fitting(samples, count, how.seed, how.iterations)
+        self.stage(fitted, f"finding {count} centroids", cluster.fit, numbered([fitting]))
+        laid = Stage("assign", {"on_bad": how.on_bad}, self.out, fitted)
+        return self._assigned(laid, fitted, how)
+
+    def _assigned(self, laid: Stage, fitted: Stage, how: Clustering) -> Clustered:
+        parts = ids.ranges(self.found.rows)
+        tasks = {
+            name: cluster.Assigning(unit, self.columns, self.found.dims, fitted.folder, how.on_bad, parts, name)
+            for name, unit in numbered(self.found.units).items()
+        }
+        summaries = self.stage(laid, "laying rows out by cluster", cluster.assign, tasks)
+        units = tuple(laid.folder / name for name in tasks)
+        looking = [ids.Looking(units, self.found.units, self.columns, p) for p in range(parts)]
+        self.stage(Stage("ids", {}, self.out, laid), "looking for ids that are there twice", ids.look, numbered(looking))
+        centroids = Centroids.open(fitted.folder)
+        grouped = tuple(buckets(units, len(centroids), rows=how.unit_rows))
+        return Clustered(laid, units, grouped, centroids, summaries)
+
+    def filtered(self, laid: Clustered, how: Filter | None) -> tuple[Stage, tuple[Place, ...] | None]:
+        """Who passes the filter: a folder a unit, or None where there is no filter."""
+        if how is None:
+            return laid.stage, None
+        read = Stage("scores", {"column": how.column}, self.out, laid.stage)
+        names = numbered(self.found.units)
+        scoring = {
+            name: filters.Scoring(unit, self.columns, how.column, self.found.dims, place, name)
+            for (name, unit), place in zip(names.items(), laid.units, strict=True)
+        }
+        self.stage(read, f"reading {how.column}", filters.scores, scoring)
+        places = [read.folder / name / "scores.npy" for name in names]
+        low, high = self._bounds(read, places, how, laid.rows)
+        through = Stage("filter", how.asked(), self.out, read)
+        passing = {n: filters.Passing(p, low, high, n) for n, p in zip(names, places, strict=True)}
+        summaries = self.stage(through, f"filtering by {how.column}", filters.passing, passing)
+        if not sum(s["passed"] for s in summaries):
+            raise SecateurError(f"filter: no row passes {how.asked()}; look at the range of {how.column}")
+        return through, tuple(through.folder / name for name in names)
+
+    def _bounds(self, read: Stage, places: Sequence[Place], how: Filter, rows: int) -> tuple[float, float]:
+        """The range that a filter lets through."""
+        low = -np.inf if how.min is None else how.min
+        high = np.inf if how.max is None else how.max
+
+        def reaching(target: int) -> float:
+            return float(largest_reaching(self._counts(read, places), target))
+
+        if how.top is not None:
+            low = max(low, reaching(max(1, round(how.top * rows))))
+        if how.quantiles is not None:
+            first, second = how.quantiles
+            low = max(low, reaching(max(1, round((1 - first) * rows))))
+            high = min(high, reaching(max(1, round((1 - second) * rows))))
+        return low, high
+
+    def _counts(self, after: Stage, places: Sequence[Place]) -> Callable[[np.ndarray], np.ndarray]:
+        """Counts of the values in these files at or above thresholds."""
+
+        def counts(thresholds: np.ndarray) -> np.ndarray:
+            asked = {"thresholds": [float(thresholds[0]), float(thresholds[-1])]}
+            stage = Stage("count", {k: [str(x) for x in v] for k, v in asked.items()}, self.out, after)
+            tasks = numbered([filters.Counting(place, thresholds) for place in places])
+            return filters.total(self.stage(stage, "counting", filters.count, tasks))
+
+        return counts
+
+    def remaining(self, laid: Clustered, filter: Filter | None, how: Dedup | None, *, seed: int) -> Remaining:
+        """What filter and dedup leave. Duplicates are sought among the rows that pass the filter."""
+        stage, passed = self.filtered(laid, filter)
+        names, threshold, compared = list(numbered(laid.buckets)), np.inf, None
+        if how is not None:
+            stage = Stage("dedup", {"prefer": how.prefer, "seed": seed}, self.out, stage)
+            comparing = {
+                n: dedup.Comparing(b, how.prefer, seed, passed, n) for n, b in zip(names, laid.buckets, strict=True)
+            }
+            self.stage(stage, "comparing rows inside clusters", dedup.compare, comparing)
+            compared = [stage.folder / name for name in names]
+            threshold = self._threshold(stage, compared, how, laid.rows)
+        each = [None] * len(names) if compared is None else compared
+        left = tuple(Left(b, passed, c, float(threshold)) for b, c in zip(laid.buckets, each, strict=True))
+        counted = Stage("left", {"threshold": str(threshold)}, self.out, stage)
+        tasks = {n: choose.Measuring(one, n) for n, one in zip(names, left, strict=True)}
+        summaries = self.stage(counted, "counting what is left", choose.measure, tasks)
+        found = np.concatenate([(counted.folder / f"{n}.npy").read_array() for n in names])
+        with np.errstate(invalid="ignore"):
+            spread = found[:, 1] / found[:, 0]
+        return Remaining(counted, left, found[:, 0].astype(np.int64), spread, summaries, float(threshold))
+
+    def _threshold(self, stage: Stage, compared: Sequence[Place], how: Dedup, rows: int) -> float:
+        """The cosine above which the later of two rows goes."""
+        if how.threshold is not None:
+            return how.threshold
+        assert how.target is not None
+        gone = rows - int(how.target * rows)
+        if not gone:
+            return 1.0
+        places = [place / "similarity.npy" for place in compared]
+        reached = largest_reaching(self._counts(stage, places), gone)
+        return float(np.nextafter(reached, np.float32(-np.inf)))

@@ -1,0 +1,154 @@
+"""Files by path or URL, through fsspec: written whole or not at all, read in part."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import StoreError, reason
+from secateur.store.files import replacing
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder; `/` goes down. On a local disk a path, elsewhere a URL such as s3://bucket/folder."""
+
+    url: str
+
+    def __truediv__(self, name: str) -> "Place":
+        return Place(f"{self.url.rstrip('/')}/{name}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place, (self.url,)
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.url.rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def _found(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        try:
+            return url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{self.url}: cannot be reached ({reason(error)})") from None
+
+    @property
+    def local(self) -> Path | None:
+        """The path, where it is on this machine."""
+        files, path = self._found
+        return Path(path) if "file" in _protocols(files) else None
+
+    def exists(self) -> bool:
+        """Is there such a file or folder?"""
+        files, path = self._found
+        return bool(files.exists(path))
+
+    def names(self) -> list[str]:
+        """The names in a folder, sorted; none where there is no folder."""
+        files, path = self._found
+        files.invalidate_cache()
+        try:
+            return sorted(found.rstrip("/").rpartition("/")[2] for found in files.ls(path, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def remove(self) -> None:
+        """Delete a file, or a folder and what is in it, if it is there."""
+        files, path = self._found
+        if files.exists(path):
+            files.rm(path, recursive=True)
+
+    def open(self) -> Any:
+        """To read from, anywhere in it."""
+        files, path = self._found
+        try:
+            return files.open(path, "rb")
+        except OSError as error:
+            raise StoreError(f"{self.url}: cannot be read ({reason(error)})") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[Any]:
+        """A file to write into, which is there once it is whole: renamed into its place, or put in one go."""
+        files, path = self._found
+        if self.local is not None:
+            with replacing(Path(path)) as beside, beside.open("wb") as file:
+                yield file
+            return
+        buffer = io.BytesIO()
+        yield buffer
+        try:
+            files.pipe_file(path, buffer.getvalue())
+        except OSError as error:
+            raise StoreError(f"{self.url}: could not be written ({reason(error)})") from None
+
+    def read_json(self) -> Any:
+        """What stands in a JSON file."""
+        with self.open() as file:
+            try:
+                return json.loads(file.read())
+            except ValueError as error:
+                raise StoreError(f"{self.url}: damaged ({error}); delete it and run again") from None
+
+    def write_json(self, value: Any) -> None:
+        """A value as JSON."""
+        with self.writing() as file:
+            file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+    def write_array(self, array: np.ndarray) -> None:
+        """An array as a .npy file."""
+        with self.writing() as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def read_array(self) -> np.ndarray:
+        """The whole of a .npy file."""
+        return self.read_rows(0, None)
+
+    def read_rows(self, start: int, stop: int | None) -> np.ndarray:
+        """The rows [start, stop) of a .npy file, and nothing else of it."""
+        with self.open() as file:
+            return _rows(file, self.url, start, stop)
+
+
+def _rows(file: Any, url: str, start: int, stop: int | None) -> np.ndarray:
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+    except ValueError as error:
+        raise StoreError(f"{url}: damaged ({reason(error)}); delete it and run again") from None
+    stop = shape[0] if stop is None else min(stop, shape[0])
+    count, width = max(0, stop - start), int(np.prod(shape[1:], dtype=int))
+    file.seek(start * width * kind.itemsize, 1)
+    data = file.read(count * width * kind.itemsize)
+    if len(data) != count * width * kind.itemsize:
+        raise StoreError(f"{url}: cut off; delete it and run again")
+    return np.frombuffer(data, dtype=kind).reshape(count, *shape[1:])
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
+
+
+def expand(patterns: str | list[str] | tuple[str, ...]) -> list[Place]:
+    """The files of paths, URLs, globs and folders (their .parquet files), in the order of their names."""
+    found: list[Place] = []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        place = Place(str(pattern))
+        files, path = place._found
+        if any(sign in path for sign in "*?["):
+            names = sorted(files.glob(path))
+        elif files.isdir(path):
+            names = sorted(name for name in files.ls(path, detail=False) if name.endswith(".parquet"))
+        else:
+            names = [path] if files.exists(path) else []
+        found += [Place(name if place.local is not None else files.unstrip_protocol(name)) for name in names]
+    return found
