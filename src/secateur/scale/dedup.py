@@ -17,6 +17,8 @@ Prefer = Literal["hard", "easy", "random"]
 PREFER = ("hard", "easy", "random")
 LARGEST = 32_768
 """A cluster of more rows is split before its rows are compared, each with each."""
+LEVELS = (0.8, 0.9, 0.95, 0.99, 0.999)
+"""Cosines at which a run tells how many rows would be duplicates."""
 BLOCK = 1024
 """Rows that are compared with as many others at a time; fixed, so that sums come out the same everywhere."""
 
@@ -87,7 +89,7 @@ def compare(task: Comparing, folder: Place) -> Summary:
         where[ordered] = np.where(before >= 0, ordered[before], -1)
     (folder / task.name / "similarity.npy").write_array(best)
     (folder / task.name / "alike.npy").write_array(where)
-    return {"rows": count}
+    return {"rows": count, "alike": [int(removed(best, level).sum()) for level in LEVELS]}
 
 
 def _groups(task: Comparing, slices: Slices, taken: np.ndarray) -> Iterator[tuple[int, np.ndarray, Any]]:

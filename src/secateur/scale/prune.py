@@ -73,7 +73,7 @@ def prune(
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
-    wanted = quotas(run, laid, rest, choice, count_of(keep, run.found.rows, rest.rows))
+    wanted = quotas(run, laid, rest, choice, count_of(keep, run.found.rows, rest))
     selected = select(run, laid, rest, wanted, choice, seed=clustering.seed)
     for name in write:
         written(run, laid, selected, name)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from secateur.errors import SecateurError
-from secateur.scale import choose
+from secateur.scale import choose, dedup
 from secateur.scale.dedup import PREFER, Prefer
 from secateur.scale.filters import total
 from secateur.scale.quota import largest_remainder, shares
@@ -71,17 +71,20 @@ class Quotas:
     stage: Stage
 
 
-def count_of(keep: int | float, rows: int, left: int) -> int:
+def count_of(keep: int | float, rows: int, rest: Remaining) -> int:
     """How many rows a fraction of all rows, or a count, is; an error where not so many are left."""
     if isinstance(keep, float) and not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep}")
     count = int(keep * rows + 1e-9) if isinstance(keep, float) else keep
     if count < 1:
         raise SecateurError(f"keep: expected to keep a row at least, but {keep} of {rows} rows are {count}")
-    if count > left:
+    if count > rest.rows:
+        levels = zip(dedup.LEVELS, rest.alike, strict=False)
+        gone = ", ".join(f"{n} above {level}" for level, n in levels)
+        dups = f"; or take fewer rows for duplicates (by cosine, these have one like them: {gone})" if gone else ""
         raise SecateurError(
-            f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {left}; keep at most "
-            f"{left / rows:.4f}, or filter less"
+            f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {rest.rows}: keep at most "
+            f"{rest.rows / rows:.4f}, or filter less{dups}"
         )
     return count
 

@@ -85,6 +85,7 @@ class Remaining:
     d_intra: np.ndarray  # (clusters,), nan where nothing is left
     summaries: list[Summary]
     threshold: float
+    alike: tuple[int, ...] = ()  # duplicates at each of `dedup.LEVELS`, where any were looked for
 
     @property
     def rows(self) -> int:
@@ -193,13 +194,13 @@ class Run:
     def remaining(self, laid: Clustered, filter: Filter | None, how: Dedup | None, *, seed: int) -> Remaining:
         """What filter and dedup leave. Duplicates are sought among the rows that pass the filter."""
         stage, passed = self.filtered(laid, filter)
-        names, threshold, compared = list(numbered(laid.buckets)), np.inf, None
+        names, threshold, compared, alike = list(numbered(laid.buckets)), np.inf, None, []
         if how is not None:
             stage = Stage("dedup", {"prefer": how.prefer, "seed": seed}, self.out, stage)
             comparing = {
                 n: dedup.Comparing(b, how.prefer, seed, passed, n) for n, b in zip(names, laid.buckets, strict=True)
             }
-            self.stage(stage, "comparing rows inside clusters", dedup.compare, comparing)
+            alike = [s["alike"] for s in self.stage(stage, "comparing rows in clusters", dedup.compare, comparing)]
             compared = [stage.folder / name for name in names]
             threshold = self._threshold(stage, compared, how, laid.rows)
         each = [None] * len(names) if compared is None else compared
@@ -210,7 +211,7 @@ class Run:
         found = np.concatenate([(counted.folder / f"{n}.npy").read_array() for n in names])
         with np.errstate(invalid="ignore"):
             spread = found[:, 1] / found[:, 0]
-        return Remaining(counted, left, found[:, 0].astype(np.int64), spread, summaries, float(threshold))
+        return Remaining(counted, left, found[:, 0].astype(np.int64), spread, summaries, float(threshold), tuple(map(sum, zip(*alike, strict=True))))
 
     def _threshold(self, stage: Stage, compared: Sequence[Place], how: Dedup, rows: int) -> float:
         """The cosine above which the later of two rows goes."""
