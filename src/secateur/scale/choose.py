@@ -1,12 +1,14 @@
 """From what is left of each cluster to what is kept: sizes and spread, quotas, the manifest."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from secateur.scale.dedup import Prefer, preferred, removed, roots
 from secateur.scale.exchange import Bucket, Slices, part
+from secateur.scale.shards import told
 from secateur.scale.stage import Summary
 from secateur.scale.storage import Place
 
@@ -63,13 +65,13 @@ class Measuring:
 
 
 def measure(task: Measuring, folder: Place) -> Summary:
-    """Write, of each cluster (clusters, 2): how many rows are left, and the sum of their distances."""
+    """Write, of each cluster (clusters, 3): how many rows are left, the sum of their distances, how many there were."""
     rows = task.left.load()
     distances = part(task.left.bucket, rows.slices, "distances")
     clusters = len(rows.slices.clusters)
     counts = np.bincount(rows.of[rows.left], minlength=clusters)
     sums = np.bincount(rows.of[rows.left], weights=distances[rows.left].astype(float), minlength=clusters)
-    (folder / f"{task.name}.npy").write_array(np.stack([counts, sums], axis=1))
+    (folder / f"{task.name}.npy").write_array(np.stack([counts, sums, rows.slices.clusters], axis=1))
     return {
         "rows": len(rows.of),
         "filtered": int((~rows.passed).sum()),
@@ -158,7 +160,18 @@ def choose(task: Choosing, folder: Place) -> Summary:
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
     (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts))
-    return {"rows": len(ids), "kept": int(kept.sum())}
+    return {"rows": len(ids), "kept": int(kept.sum()), "groups": _groups(ids, stays, rows.duplicate & rows.passed)}
+
+
+def _groups(ids: np.ndarray, stays: np.ndarray, duplicate: np.ndarray, most: int = 3) -> list[list[str]]:
+    """The largest groups of duplicates: their size, who stays, and some of the others."""
+    sizes = np.bincount(stays[duplicate], minlength=len(ids))
+    largest = np.argsort(-sizes, kind="stable")[:most]
+    return [
+        [str(sizes[place]), *(told(ids[i]) for i in (place, *np.flatnonzero(duplicate & (stays == place))[:5]))]
+        for place in largest
+        if sizes[place]
+    ]
 
 
 def write_manifest(
@@ -187,7 +200,7 @@ def write_ids(place: Place, ids: np.ndarray) -> None:
     _write(place, pa.table({"id": as_column(ids)}))
 
 
-def as_column(ids: np.ndarray) -> "object":
+def as_column(ids: np.ndarray) -> Any:
     """Ids as an Arrow array: int64, or strings."""
     import pyarrow as pa
 
@@ -196,7 +209,7 @@ def as_column(ids: np.ndarray) -> "object":
     return pa.array(ids.tolist(), pa.binary()).cast(pa.string())
 
 
-def _write(place: Place, table: object) -> None:
+def _write(place: Place, table: Any) -> None:
     import pyarrow.parquet as pq
 
     with place.writing() as file:

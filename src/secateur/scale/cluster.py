@@ -1,8 +1,6 @@
 """Clusters: a sample, its centroids, and the one exchange, which lays the rows of each unit out by their cluster."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

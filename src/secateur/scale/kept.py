@@ -81,7 +81,7 @@ class Listing:
 
 
 def lists(task: Listing, folder: Place) -> Summary:
-    """`uids`: kept_uids.npy as DataComp reads it, sorted pairs of 64 bits; `keys`: a line a key, as webdataset has it."""
+    """`uids`: kept_uids.npy as DataComp reads it, sorted pairs of 64 bits; `keys`: a line a key, for webdataset."""
     import pyarrow.parquet as pq
 
     found = []

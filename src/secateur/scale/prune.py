@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,30 +18,11 @@ from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Place, expand
+from secateur.scale.tell import Pruned, note, tell_clusters, told
 
 DEDUP = Dedup()
 CHOICE = Choice()
 CLUSTERING = Clustering()
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """What became of all rows; `out` holds manifest.parquet and kept_ids.parquet."""
-
-    out: str
-    rows: int
-    bad: int
-    filtered: int
-    duplicates: int
-    pruned: int
-    kept: int
-    clusters: int
-    threshold: float | None  # the cosine above which rows were duplicates
-    empty: tuple[str, ...]  # shards without rows
-
-    def as_json(self) -> dict[str, Any]:
-        """For run.json and the command line."""
-        return asdict(self)
 
 
 def prune(
@@ -66,7 +47,9 @@ def prune(
     a count. write: what else is written of what is kept; `shards`, with all of their columns, `uids` (for DataComp) and
     `keys` (for webdataset). engine: local or ray; what comes out is the same to the byte. A stopped run goes on.
     """
-    run = begin(shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet)
+    run = begin(
+        shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet
+    )
     for name in write:
         if name not in ("shards", *kept.LISTS):
             raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
@@ -74,7 +57,7 @@ def prune(
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
     wanted = quotas(run, laid, rest, choice, count_of(keep, run.found.rows, rest))
-    selected = select(run, laid, rest, wanted, choice, seed=clustering.seed)
+    selected, groups = select(run, laid, rest, wanted, choice, seed=clustering.seed)
     for name in write:
         written(run, laid, selected, name)
     result = told(run, laid, rest, wanted)
@@ -82,7 +65,8 @@ def prune(
         "clustering": asdict(clustering), "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup),
         "choice": choice.asked(), "keep": keep,
     }  # fmt: skip
-    note(run, asked, result, time.perf_counter() - started)
+    tell_clusters(run, laid, rest, wanted)
+    note(run, asked | {"groups": groups}, result, time.perf_counter() - started)
     return result
 
 
@@ -99,7 +83,9 @@ def begin(
 ) -> Run:
     """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
     columns, place = columns or Columns(), Place(str(out))
-    found = survey(expand(shards), columns, unit_rows=clustering.unit_rows)
+    found = survey(
+        expand([shards] if isinstance(shards, str) else list(shards)), columns, unit_rows=clustering.unit_rows
+    )
     there = place.names()
     if force and "run.json" in there:
         for name in OURS:
@@ -123,15 +109,29 @@ def begin(
     return Run(place, found, columns, find_engine(engine, workers), progress)
 
 
-OURS = ("run.json", "stages", "manifest.parquet", "kept_ids.parquet", "kept", "kept_uids.npy", "kept_keys.txt", "report.html")
+OURS = (
+    "run.json",
+    "stages",
+    "manifest.parquet",
+    "kept_ids.parquet",
+    "clusters.parquet",
+    "kept",
+    "kept_uids.npy",
+    "kept_keys.txt",
+    "bill.json",
+    "report.html",
+)
 """Everything that is written into OUT."""
 find_engine = engine
 
 
 def select(
     run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int
-) -> Stage:
-    """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection."""
+) -> tuple[Stage, list[list[str]]]:
+    """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection.
+
+    Gives the stage, and the largest groups of duplicates: size, the id that stays, some others.
+    """
     stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
     selected = run.out / "stages" / "selected.json"
     if not selected.exists() or selected.read_json() != stage.digest:
@@ -146,11 +146,12 @@ def select(
         name: choose.Choosing(left, quota, how.preferred, seed, starts, run.out, name)
         for (name, quota), left in zip(numbered(parts).items(), rest.left, strict=True)
     }
-    run.stage(stage, "selecting", choose.choose, tasks)
+    summaries = run.stage(stage, "selecting", choose.choose, tasks)
     if sum(s["bad"] for s in laid.summaries):
         bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
         run.stage(Stage("bad", {}, run.out, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
-    return stage
+    groups = sorted((g for s in summaries for g in s["groups"]), key=lambda group: -int(group[0]))
+    return stage, groups[:10]
 
 
 def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summary]:
@@ -166,21 +167,3 @@ def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summa
     parts = tuple(run.out / "kept_ids.parquet" / f"part-{name}.parquet" for name in numbered(laid.buckets))
     target = run.out / ("kept_uids.npy" if form == "uids" else "kept_keys.txt")
     return run.stage(stage, f"writing {form}", kept.lists, numbered([kept.Listing(parts, form, target)]))
-
-
-def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
-    """The sums."""
-    count = int(wanted.kept.sum())
-    threshold = None if rest.threshold == np.inf else rest.threshold
-    return Pruned(
-        run.out.url, run.found.rows, sum(s["bad"] for s in laid.summaries), sum(s["filtered"] for s in rest.summaries),
-        sum(s["duplicates"] for s in rest.summaries), rest.rows - count, count, len(laid.centroids), threshold,
-        tuple(shard.url for shard in run.found.empty),
-    )  # fmt: skip
-
-
-def note(run: Run, asked: dict[str, Any], result: Pruned, seconds: float) -> None:
-    """Add to run.json what was asked and what came of it."""
-    about = (run.out / "run.json").read_json()
-    about |= {"asked": asked, "result": result.as_json(), "seconds": about.get("seconds", 0) + round(seconds, 1)}
-    (run.out / "run.json").write_json(about)

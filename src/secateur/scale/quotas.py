@@ -117,14 +117,16 @@ def floors(counts: np.ndarray, count: int, floor: float) -> np.ndarray:
 
 
 def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int) -> np.ndarray:
-    """The rows beyond one distance, but of each cluster its floor at least; of rows level with it the first clusters'."""
+    """The rows beyond one distance, but of each cluster its floor; of rows level with it those of the first clusters."""
     low, sign = floors(rest.counts, count, how.floor), 1 if how.preferred == "hard" else -1
     ends = np.array([left.bucket.end for left in rest.left])
     parts = np.split(low, ends[:-1])
 
     def counts(thresholds: np.ndarray) -> np.ndarray:
         asked = {"thresholds": [str(thresholds[0]), str(thresholds[-1])]}
-        return total(run.stage(Stage("reach", asked, run.out, stage), "seeking a distance", choose.reach, tasks(thresholds)))
+        return total(
+            run.stage(Stage("reach", asked, run.out, stage), "seeking a distance", choose.reach, tasks(thresholds))
+        )
 
     def tasks(thresholds: np.ndarray) -> dict[str, choose.Reaching]:
         each = zip(numbered(parts).items(), rest.left, strict=True)
@@ -137,4 +139,3 @@ def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int
     above, level = np.concatenate([(last.folder / f"{n}.npy").read_array() for n in numbered(parts)], axis=1)
     room = np.cumsum(level - above)
     return above + np.diff(np.minimum(room, count - above.sum()), prepend=0)
-

@@ -1,7 +1,8 @@
 """The stages of a run in their order, each over the one before: what `prune` and the single commands go through."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from secateur.scale.thresholds import largest_reaching
 
 @dataclass(frozen=True)
 class Clustering:
-    """How rows are clustered. clusters: how many, by default the root of the rows; sample: rows the centroids are from."""
+    """How rows are clustered. clusters: by default the root of the rows; sample: rows that centroids are found from."""
 
     clusters: int | None = None
     sample: int | None = None
@@ -42,7 +43,7 @@ class Clustering:
 
 @dataclass(frozen=True)
 class Dedup:
-    """Which rows are duplicates: more alike than `threshold` (a cosine), or so many that the fraction `target` is left."""
+    """Which rows are duplicates: of a cosine above `threshold`, or so many that the fraction `target` is left."""
 
     threshold: float | None = 0.95
     target: float | None = None
@@ -81,7 +82,8 @@ class Remaining:
 
     stage: Stage
     left: tuple[Left, ...]
-    counts: np.ndarray  # (clusters,)
+    sizes: np.ndarray  # (clusters,) before
+    counts: np.ndarray  # (clusters,) what is left
     d_intra: np.ndarray  # (clusters,), nan where nothing is left
     summaries: list[Summary]
     threshold: float
@@ -102,13 +104,22 @@ class Run:
     columns: Columns
     engine: Engine
     progress: Progress
+    bill: dict[str, dict[str, float]] = field(default_factory=dict)  # by stage
 
     def stage(
         self, stage: Stage, what: str, work: Callable[[Any, Place], Summary], tasks: Mapping[str, Any]
     ) -> list[Summary]:
-        """Do a stage, and say how far it is."""
+        """Do a stage, say how far it is, and put it on the bill."""
+        started = time.perf_counter()
         with self.progress.stage(what) as advance:
-            return stage.run(self.engine, work, tasks, advance)
+            found = stage.run(self.engine, work, tasks, advance)
+        costs = self.bill.setdefault(stage.name, {"wall": 0.0, "seconds": 0.0, "busy": 0.0, "peak": 0, "tasks": 0})
+        costs["wall"] += time.perf_counter() - started
+        costs["tasks"] += len(found)
+        costs["peak"] = max([costs["peak"], *(s["peak"] for s in found)])
+        for name in ("seconds", "busy"):
+            costs[name] += sum(s[name] for s in found)
+        return found
 
     def clustered(self, how: Clustering) -> Clustered:
         """Sample, centroids, exchange, and a look at the ids."""
@@ -139,7 +150,9 @@ class Run:
         summaries = self.stage(laid, "laying rows out by cluster", cluster.assign, tasks)
         units = tuple(laid.folder / name for name in tasks)
         looking = [ids.Looking(units, self.found.units, self.columns, p) for p in range(parts)]
-        self.stage(Stage("ids", {}, self.out, laid), "looking for ids that are there twice", ids.look, numbered(looking))
+        self.stage(
+            Stage("ids", {}, self.out, laid), "looking for ids that are there twice", ids.look, numbered(looking)
+        )
         centroids = Centroids.open(fitted.folder)
         grouped = tuple(buckets(units, len(centroids), rows=how.unit_rows))
         return Clustered(laid, units, grouped, centroids, summaries)
@@ -211,7 +224,10 @@ class Run:
         found = np.concatenate([(counted.folder / f"{n}.npy").read_array() for n in names])
         with np.errstate(invalid="ignore"):
             spread = found[:, 1] / found[:, 0]
-        return Remaining(counted, left, found[:, 0].astype(np.int64), spread, summaries, float(threshold), tuple(map(sum, zip(*alike, strict=True))))
+        counts, sizes = found[:, 0].astype(np.int64), found[:, 2].astype(np.int64)
+        return Remaining(
+            counted, left, sizes, counts, spread, summaries, float(threshold), tuple(map(sum, zip(*alike, strict=True)))
+        )
 
     def _threshold(self, stage: Stage, compared: Sequence[Place], how: Dedup, rows: int) -> float:
         """The cosine above which the later of two rows goes."""

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def split(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> Iterato
             spool[to[to >= 0]] = piece[to >= 0]
             at += len(piece)
         firsts = np.searchsorted(of[order], np.arange(int(of.max(initial=-1)) + 2))
-        for low, high in zip(firsts[:-1], firsts[1:], strict=True):
+        for low, high in pairwise(firsts):
             if high > low and spool is not None:
                 yield order[low:high], spool[low:high]
 

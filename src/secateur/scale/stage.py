@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,18 +68,14 @@ class Stage:
             advance(len(done), len(tasks))
         return [done[name] for name in tasks]
 
-    @property
-    def seconds(self) -> float:
-        """What the tasks took of workers' time, all runs added up."""
-        markers = self.folder / "done"
-        return float(sum((markers / name).read_json()["seconds"] for name in markers.names() if name.endswith(".json")))
-
 
 def perform(job: Job) -> Summary:
-    """Do one task on a worker: its files first, then its marker."""
-    started = time.perf_counter()
-    summary = job.work(job.task, job.folder) | {"seconds": 0.0}
-    summary["seconds"] = round(time.perf_counter() - started, 3)
+    """Do one task on a worker: its files first, then its marker, which also says what the task took."""
+    started, busy = time.perf_counter(), time.process_time()
+    summary = job.work(job.task, job.folder)
+    taken = {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy}
+    summary |= {name: round(value, 3) for name, value in taken.items()}
+    summary["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of the worker, up to now
     mark(job.folder / "done" / f"{job.name}.json", summary)
     return summary
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,10 +138,10 @@ def _protocols(files: Any) -> tuple[str, ...]:
     return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
 
 
-def expand(patterns: str | list[str] | tuple[str, ...]) -> list[Place]:
+def expand(patterns: Sequence[str]) -> list[Place]:
     """The files of paths, URLs, globs and folders (their .parquet files), in the order of their names."""
     found: list[Place] = []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         place = Place(str(pattern))
         files, path = place._found
         if any(sign in path for sign in "*?["):
