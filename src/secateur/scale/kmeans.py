@@ -17,7 +17,7 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class Centroids:
-    """Unit vectors (clusters, dims) float32, those of a coarse cluster together; coarse: theirs, one if in one level."""
+    """Unit vectors (clusters, dims) float32, by coarse cluster; coarse: of these, one where in one level."""
 
     fine: np.ndarray
     coarse: np.ndarray  # (groups, dims)

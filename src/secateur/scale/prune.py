@@ -28,7 +28,7 @@ CLUSTERING = Clustering()
 def prune(
     shards: str | Sequence[str],
     *,
-    keep: int | float,
+    keep: int | float | None,
     out: str = "secateur-scale",
     clustering: Clustering = CLUSTERING,
     filter: Filter | None = None,
@@ -43,9 +43,12 @@ def prune(
 ) -> Pruned:
     """Prune embeddings: cluster, filter, leave out near-duplicates, and keep of each cluster what it is given.
 
-    shards: parquet files, folders or globs, local or by URL; out: a folder, likewise. keep: a fraction of all rows, or
-    a count. write: what else is written of what is kept; `shards`, with all of their columns, `uids` (for DataComp) and
-    `keys` (for webdataset). engine: local or ray; what comes out is the same to the byte. A stopped run goes on.
+    shards: parquet files, folders or globs, local or by URL; out: a folder, likewise. keep: a fraction of all rows, a
+    count, or None for all that filter and dedup leave. write: what else is written of what is kept: `shards`, with all
+    of their columns, `uids` (for DataComp), `keys` (for webdataset). engine: local or ray; what comes out is the same
+    to the byte. A stopped run goes on.
+
+    Raises DataError for shards that do not fit together or hold bad rows, WrongData for an OUT of something else.
     """
     run = begin(
         shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet
@@ -56,7 +59,8 @@ def prune(
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
-    wanted = quotas(run, laid, rest, choice, count_of(keep, run.found.rows, rest))
+    count = rest.rows if keep is None else count_of(keep, run.found.rows, rest)
+    wanted = quotas(run, laid, rest, choice, count)
     selected, groups = select(run, laid, rest, wanted, choice, seed=clustering.seed)
     for name in write:
         written(run, laid, selected, name)

@@ -117,7 +117,7 @@ def floors(counts: np.ndarray, count: int, floor: float) -> np.ndarray:
 
 
 def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int) -> np.ndarray:
-    """The rows beyond one distance, but of each cluster its floor; of rows level with it those of the first clusters."""
+    """The rows beyond one distance, of each cluster its floor at least; of rows level with it the first."""
     low, sign = floors(rest.counts, count, how.floor), 1 if how.preferred == "hard" else -1
     ends = np.array([left.bucket.end for left in rest.left])
     parts = np.split(low, ends[:-1])
