@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py OUT [--rows 250000,500000,1000000,2000000] [--dims 512] [--workers 2] [--engine local]
 
-Rows lie in clusters of uneven size and width; a fifth are near-duplicates of others, planted in other places. A run is a
-process of its own; memory is what it and its workers hold together (proportional set size), looked at twice a second.
+Rows lie in clusters of uneven size and width; a fifth are near-duplicates of others, planted in other places. A run is
+a process of its own; memory is what it and its workers hold together (proportional set size), looked at twice a second.
 """
 
 import argparse
@@ -115,7 +115,18 @@ def main() -> None:
         shards, out = asked.out / f"shards-{rows}", asked.out / f"pruned-{rows}-{asked.engine}"
         if not (asked.out / f"source-{rows}.npy").exists():
             np.save(asked.out / f"source-{rows}.npy", made(shards, rows, asked.dims, clusters=max(10, rows // 2000)))
-        command = [sys.executable, "-m", "secateur", "scale", "prune", str(shards), "--keep", "0.3", "--force", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "secateur",
+            "scale",
+            "prune",
+            str(shards),
+            "--keep",
+            "0.3",
+            "--force",
+            "--json",
+        ]
         command += ["--out", str(out), "--workers", str(asked.workers), "--engine", asked.engine]
         seconds, most = timed(command)
         hits, wrong = found(out, np.load(asked.out / f"source-{rows}.npy"))
