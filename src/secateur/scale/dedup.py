@@ -45,7 +45,7 @@ def most_alike(
             found = cosines[np.arange(len(asked)), place]
             better = found > best[start:end]
             best[start:end][better], where[start:end][better] = found[better], first + place[better]
-    return best, where
+    return np.minimum(best, 1), where  # sums of squares come out a little above 1
 
 
 def preferred(distances: np.ndarray, rows: np.ndarray, prefer: Prefer, rng: np.random.Generator) -> np.ndarray:
