@@ -11,7 +11,7 @@ from tests.scale.made import made, prune, write
 
 @pytest.fixture(scope="package", autouse=True)
 def _a_disk_that_does_not_wait():
-    """A pruning writes some fifty files and has each on the disk before the next; here that would be most of the time."""
+    """A pruning has each of its fifty files on the disk before the next; here that would be most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

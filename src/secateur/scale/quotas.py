@@ -12,7 +12,7 @@ from secateur.scale.filters import total
 from secateur.scale.quota import largest_remainder, shares
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.stage import Stage, numbered
-from secateur.scale.thresholds import largest_reaching
+from secateur.scale.thresholds import asked, largest_reaching
 
 By = Literal["density", "prototypes", "random"]
 BY = ("density", "prototypes", "random")
@@ -120,8 +120,8 @@ def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int
     parts = np.split(low, ends[:-1])
 
     def counts(thresholds: np.ndarray) -> np.ndarray:
-        asked = {"thresholds": [str(thresholds[0]), str(thresholds[-1])]}
-        return total(run.stage(Stage("reach", asked, run.out, stage), "seeking a distance", choose.reach, tasks(thresholds)))
+        counting = Stage("reach", asked(thresholds), run.out, stage)
+        return total(run.stage(counting, "seeking a distance", choose.reach, tasks(thresholds)))
 
     def tasks(thresholds: np.ndarray) -> dict[str, choose.Reaching]:
         each = zip(numbered(parts).items(), rest.left, strict=True)

@@ -17,7 +17,7 @@ from secateur.scale.kmeans import Centroids
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Place
-from secateur.scale.thresholds import largest_reaching
+from secateur.scale.thresholds import asked, largest_reaching
 
 
 @dataclass(frozen=True)
@@ -155,18 +155,18 @@ class Run:
         }
         self.stage(read, f"reading {how.column}", filters.scores, scoring)
         places = [read.folder / name / "scores.npy" for name in names]
-        low, high = self._bounds(read, places, how, laid.rows)
+        span = (-np.inf if how.min is None else how.min, np.inf if how.max is None else how.max)
+        counted = self._bounds(read, places, how, laid.rows)
         through = Stage("filter", how.asked(), self.out, read)
-        passing = {n: filters.Passing(p, low, high, n) for n, p in zip(names, places, strict=True)}
+        passing = {n: filters.Passing(p, span, counted, n) for n, p in zip(names, places, strict=True)}
         summaries = self.stage(through, f"filtering by {how.column}", filters.passing, passing)
         if not sum(s["passed"] for s in summaries):
             raise SecateurError(f"filter: no row passes {how.asked()}; look at the range of {how.column}")
         return through, tuple(through.folder / name for name in names)
 
     def _bounds(self, read: Stage, places: Sequence[Place], how: Filter, rows: int) -> tuple[float, float]:
-        """The range that a filter lets through."""
-        low = -np.inf if how.min is None else how.min
-        high = np.inf if how.max is None else how.max
+        """The range in which the top, and the quantiles, of a filter lie."""
+        low, high = -np.inf, np.inf
 
         def reaching(target: int) -> float:
             return float(largest_reaching(self._counts(read, places), target))
@@ -183,8 +183,7 @@ class Run:
         """Counts of the values in these files at or above thresholds."""
 
         def counts(thresholds: np.ndarray) -> np.ndarray:
-            asked = {"thresholds": [float(thresholds[0]), float(thresholds[-1])]}
-            stage = Stage("count", {k: [str(x) for x in v] for k, v in asked.items()}, self.out, after)
+            stage = Stage("count", asked(thresholds), self.out, after)
             tasks = numbered([filters.Counting(place, thresholds) for place in places])
             return filters.total(self.stage(stage, "counting", filters.count, tasks))
 

@@ -224,8 +224,11 @@ def _vectors(batch: Any, columns: Columns, unit: Unit, dims: int, row: int) -> n
 
 
 def _numbers(column: Any) -> np.ndarray:
-    """float64 (rows,), nan where null."""
-    return column.cast("float64").to_numpy(zero_copy_only=False)
+    """Floats as they are, whole numbers as float64 (rows,); nan where null."""
+    from pyarrow import types
+
+    floats = column if types.is_floating(column.type) else column.cast("float64", safe=False)
+    return floats.to_numpy(zero_copy_only=False)
 
 
 def unit_vectors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
