@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,14 @@ def prune(
     a count. write: what else is written of what is kept; `shards`, with all of their columns, `uids` (for DataComp) and
     `keys` (for webdataset). engine: local or ray; what comes out is the same to the byte. A stopped run goes on.
     """
-    run = begin(shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet)
     for name in write:
         if name not in ("shards", *kept.LISTS):
             raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
+    run = begin(
+        shards, out, columns=columns, clustering=clustering, filter=filter, engine=engine, workers=workers,
+        force=force, quiet=quiet,
+    )  # fmt: skip
+    count_of(keep, run.found.rows)
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
@@ -92,6 +96,7 @@ def begin(
     *,
     columns: Columns | None,
     clustering: Clustering,
+    filter: Filter | None,
     engine: str | Engine,
     workers: int | None,
     force: bool,
@@ -99,7 +104,8 @@ def begin(
 ) -> Run:
     """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
     columns, place = columns or Columns(), Place(str(out))
-    found = survey(expand(shards), columns, unit_rows=clustering.unit_rows)
+    read = columns if filter is None else replace(columns, scores=(*columns.scores, filter.column))
+    found = survey(expand(shards), read, unit_rows=clustering.unit_rows)
     there = place.names()
     if force and "run.json" in there:
         for name in OURS:

@@ -71,14 +71,16 @@ class Quotas:
     stage: Stage
 
 
-def count_of(keep: int | float, rows: int, left: int) -> int:
-    """How many rows a fraction of all rows, or a count, is; an error where not so many are left."""
+def count_of(keep: int | float, rows: int, left: int | None = None) -> int:
+    """How many rows a fraction of all rows, or a count, is; an error where there are not so many, or not so many left."""
     if isinstance(keep, float) and not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep}")
     count = int(keep * rows + 1e-9) if isinstance(keep, float) else keep
     if count < 1:
         raise SecateurError(f"keep: expected to keep a row at least, but {keep} of {rows} rows are {count}")
-    if count > left:
+    if count > rows:
+        raise SecateurError(f"keep: expected at most the {rows} rows there are, got {count}")
+    if left is not None and count > left:
         raise SecateurError(
             f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {left}; keep at most "
             f"{left / rows:.4f}, or filter less"
