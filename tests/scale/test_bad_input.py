@@ -309,7 +309,7 @@ def test_more_is_asked_for_than_dedup_leaves(shards, stops):
 
 
 def test_a_target_that_one_row_of_each_cluster_exceeds(shards, stops):
-    said = r"target: 0\.05 of 20 rows are 1, but each of the 3 clusters keeps one row; ask for 0\.1500 or more"
+    said = r"target: 0\.05 of 20 rows are 1, but of each cluster one stays, 3 in all; ask for 0\.1500 or more"
     stops(shards({}), said, keep=1, dedup=Dedup(threshold=None, target=0.05))
 
 

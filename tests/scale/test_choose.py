@@ -159,6 +159,11 @@ def test_a_fraction_is_of_all_rows_rounded_down_and_a_whole_number_a_count(keep,
     assert count_of(keep, 10, 10) == count
 
 
+def test_the_most_that_can_be_kept_is_never_rounded_up():
+    with pytest.raises(SecateurError, match=r"keep at most 0\.6666, "):
+        count_of(3, 3, 2)
+
+
 def test_more_than_is_left_is_an_error_that_names_what_is_left():
     with pytest.raises(SecateurError, match=r"keep: 80 of 100 rows .* leave 70; keep at most 0\.7000, or filter less"):
         count_of(0.8, 100, 70)

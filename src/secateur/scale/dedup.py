@@ -87,7 +87,7 @@ def compare(task: Comparing, folder: Place) -> Summary:
         where[ordered] = np.where(before >= 0, ordered[before], -1)
     (folder / task.name / "similarity.npy").write_array(best)
     (folder / task.name / "alike.npy").write_array(where)
-    return {"rows": count}
+    return {"rows": count, "compared": int(taken.sum()), "alone": int((taken & (best == -1)).sum())}
 
 
 def _groups(task: Comparing, slices: Slices, taken: np.ndarray) -> Iterator[tuple[int, np.ndarray, Any]]:

@@ -155,13 +155,13 @@ def select(
     run.stage(stage, "selecting", choose.choose, tasks)
     if sum(s["bad"] for s in laid.summaries):
         bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
-        run.stage(Stage("bad", {}, run.out, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
+        run.stage(Stage("bad", {}, stage.folder, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
     return stage
 
 
 def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summary]:
     """Write the kept rows in one of the other forms."""
-    stage = Stage(form, {}, run.out, selected)
+    stage = Stage(form, {}, selected.folder, selected)  # inside, so that it goes with the selection
     if form == "shards":
         chosen = tuple(selected.folder / "rows" / name for name in numbered(laid.buckets))
         tasks: Mapping[str, Any] = {

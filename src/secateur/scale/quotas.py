@@ -83,7 +83,7 @@ def count_of(keep: int | float, rows: int, left: int | None = None) -> int:
     if left is not None and count > left:
         raise SecateurError(
             f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {left}; keep at most "
-            f"{left / rows:.4f}, or filter less"
+            f"{np.floor(1e4 * left / rows) / 1e4:.4f}, or filter less"
         )
     return count
 

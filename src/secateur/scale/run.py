@@ -42,7 +42,10 @@ class Clustering:
 
 @dataclass(frozen=True)
 class Dedup:
-    """Which rows are duplicates: more alike than `threshold` (a cosine), or so many that the fraction `target` is left."""
+    """Which rows are duplicates: more alike than `threshold` (a cosine), or so many that the fraction `target` is left.
+
+    target: of the rows that pass the filter, since these are compared.
+    """
 
     threshold: float | None = 0.95
     target: float | None = None
@@ -198,9 +201,9 @@ class Run:
             comparing = {
                 n: dedup.Comparing(b, how.prefer, seed, passed, n) for n, b in zip(names, laid.buckets, strict=True)
             }
-            self.stage(stage, "comparing rows inside clusters", dedup.compare, comparing)
+            summaries = self.stage(stage, "comparing rows inside clusters", dedup.compare, comparing)
             compared = [stage.folder / name for name in names]
-            threshold = self._threshold(stage, compared, how, laid.rows)
+            threshold = self._threshold(stage, compared, how, summaries)
         each = [None] * len(names) if compared is None else compared
         left = tuple(Left(b, passed, c, float(threshold)) for b, c in zip(laid.buckets, each, strict=True))
         counted = Stage("left", {"threshold": str(threshold)}, self.out, stage)
@@ -211,14 +214,19 @@ class Run:
             spread = found[:, 1] / found[:, 0]
         return Remaining(counted, left, found[:, 0].astype(np.int64), spread, summaries, float(threshold))
 
-    def _threshold(self, stage: Stage, compared: Sequence[Place], how: Dedup, rows: int) -> float:
+    def _threshold(self, stage: Stage, places: Sequence[Place], how: Dedup, compared: Sequence[Summary]) -> float:
         """The cosine above which the later of two rows goes."""
         if how.threshold is not None:
             return how.threshold
         assert how.target is not None
-        gone = rows - int(how.target * rows)
-        if not gone:
-            return 1.0
-        places = [place / "similarity.npy" for place in compared]
-        reached = largest_reaching(self._counts(stage, places), gone)
-        return float(np.nextafter(reached, np.float32(-np.inf)))
+        rows, alone = (sum(s[name] for s in compared) for name in ("compared", "alone"))
+        left = int(how.target * rows + 1e-9)
+        if left < alone:
+            raise SecateurError(
+                f"target: {how.target} of {rows} rows are {left}, but of each cluster one stays, {alone} in all; ask "
+                f"for {np.ceil(1e4 * alone / rows) / 1e4:.4f} or more"
+            )
+        if left == rows:
+            return np.inf
+        counts = self._counts(stage, [place / "similarity.npy" for place in places])
+        return float(np.nextafter(largest_reaching(counts, rows - left), np.float32(-np.inf)))
