@@ -179,6 +179,7 @@ def write_manifest(
 ) -> None:
     """One part: id, cluster, distance, duplicate_of (the id that stays for it), kept, reason."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     duplicate = reason == DUPLICATE
     alike = as_column(ids[stays])
@@ -186,7 +187,7 @@ def write_manifest(
         "id": as_column(ids),
         "cluster": pa.array(clusters, pa.int32(), mask=clusters < 0),
         "distance": pa.array(distances, pa.float32(), mask=np.isnan(distances)),
-        "duplicate_of": pa.compute.if_else(pa.array(duplicate), alike, pa.scalar(None, alike.type)),
+        "duplicate_of": pc.if_else(pa.array(duplicate), alike, pa.scalar(None, alike.type)),
         "kept": pa.array(reason == KEPT),
         "reason": pa.array(reason.astype(object), pa.string()),
     }

@@ -47,7 +47,7 @@ def most_alike(
             found = cosines[np.arange(len(asked)), place]
             better = found > best[start:end]
             best[start:end][better], where[start:end][better] = found[better], first + place[better]
-    return best, where
+    return np.minimum(best, 1), where  # sums of squares come out a little above 1
 
 
 def preferred(distances: np.ndarray, rows: np.ndarray, prefer: Prefer, rng: np.random.Generator) -> np.ndarray:
@@ -91,7 +91,9 @@ def compare(task: Comparing, folder: Place) -> Summary:
         where[ordered] = np.where(before >= 0, ordered[before], -1)
     (folder / task.name / "similarity.npy").write_array(best)
     (folder / task.name / "alike.npy").write_array(where)
-    return {"rows": count, "alike": [int(removed(best, level).sum()) for level in LEVELS]}
+    levels = [int(removed(best, level).sum()) for level in LEVELS]
+    alone = int((taken & (best == -1)).sum())
+    return {"rows": count, "compared": int(taken.sum()), "alone": alone, "alike": levels}
 
 
 def _groups(task: Comparing, slices: Slices, taken: np.ndarray) -> Iterator[tuple[int, np.ndarray, Any]]:

@@ -26,9 +26,13 @@ def one_thread(work: Work, task: Any) -> Any:
     import faiss
     from threadpoolctl import threadpool_limits
 
+    before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    with threadpool_limits(1):
-        return work(task)
+    try:
+        with threadpool_limits(1):
+            return work(task)
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 @dataclass(frozen=True)

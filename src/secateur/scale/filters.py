@@ -54,7 +54,7 @@ class Scoring:
 
 
 def scores(task: Scoring, folder: Place) -> Summary:
-    """Write the column of a unit (rows,) float64, in the order of its clusters."""
+    """Write the column of a unit (rows,), in the order of its clusters."""
     columns = Columns(task.columns.id, task.columns.embedding, (task.column,))
     found = [b.scores[task.column] for b in blocks(task.unit, columns, dims=task.dims, wanted=[task.column])]
     rows = (task.laid / "rows.npy").read_array() - task.unit.start
@@ -80,20 +80,27 @@ def count(task: Counting, folder: Place) -> Summary:
 
 @dataclass(frozen=True)
 class Passing:
-    """Let through what lies from low to high."""
+    """Let through what lies in both ranges: one as it was asked, one as it was counted, in float32."""
 
     scores: Place
-    low: float
-    high: float
+    asked: tuple[float, float]
+    counted: tuple[float, float]
     name: str
 
 
 def passing(task: Passing, folder: Place) -> Summary:
     """Write whether each row of a unit is let through (rows,) bool."""
     found = task.scores.read_array()
-    passed = (found >= task.low) & (found <= task.high)
+    passed = _inside(found, task.asked) & _inside(found.astype(np.float32), task.counted)
     (folder / task.name / "passed.npy").write_array(passed)
     return {"rows": len(passed), "passed": int(passed.sum())}
+
+
+def _inside(found: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """From one to the other, both in the precision of what is compared: 0.3 reaches up to float32's 0.3."""
+    with np.errstate(over="ignore"):
+        low, high = np.array(bounds).astype(found.dtype)
+    return (found >= low) & (found <= high)
 
 
 def total(summaries: Sequence[Summary]) -> np.ndarray:

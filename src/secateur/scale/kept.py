@@ -1,5 +1,6 @@
 """What is kept, in the forms that others read: shards as they were, lists of ids and keys."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -102,12 +103,10 @@ def uids(ids: list[Any]) -> np.ndarray:
     >>> uids(["0000000000000002000000000000000a", "00000000000000010000000000000001"]).tolist()
     [(1, 1), (2, 10)]
     """
-    try:
-        if any(len(one) != 32 for one in ids):
-            raise ValueError
-        pairs = [(int(one[:16], 16), int(one[16:], 16)) for one in ids]
-    except (TypeError, ValueError):
-        raise SecateurError(
-            f"uids: expected ids of 32 hexadecimal digits, got {ids[0]!r}; for other ids take kept_ids.parquet or keys"
-        ) from None
+    for one in ids:
+        if not isinstance(one, str) or not re.fullmatch("[0-9a-fA-F]{32}", one):
+            raise SecateurError(
+                f"uids: expected ids of 32 hexadecimal digits, got {one!r}; for other ids take kept_ids.parquet or keys"
+            )
+    pairs = [(int(one[:16], 16), int(one[16:], 16)) for one in ids]
     return np.sort(np.array(pairs, dtype=[("f0", "<u8"), ("f1", "<u8")]))

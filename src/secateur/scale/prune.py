@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,15 @@ def prune(
 
     Raises DataError for shards that do not fit together or hold bad rows, WrongData for an OUT of something else.
     """
-    run = begin(
-        shards, out, columns=columns, clustering=clustering, engine=engine, workers=workers, force=force, quiet=quiet
-    )
     for name in write:
         if name not in ("shards", *kept.LISTS):
             raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
+    run = begin(
+        shards, out, columns=columns, clustering=clustering, filter=filter, engine=engine, workers=workers,
+        force=force, quiet=quiet,
+    )  # fmt: skip
+    if keep is not None:
+        count_of(keep, run.found.rows)  # what is impossible stops here
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
@@ -80,6 +83,7 @@ def begin(
     *,
     columns: Columns | None,
     clustering: Clustering,
+    filter: Filter | None,
     engine: str | Engine,
     workers: int | None,
     force: bool,
@@ -87,9 +91,9 @@ def begin(
 ) -> Run:
     """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
     columns, place = columns or Columns(), Place(str(out))
-    found = survey(
-        expand([shards] if isinstance(shards, str) else list(shards)), columns, unit_rows=clustering.unit_rows
-    )
+    read = columns if filter is None else replace(columns, scores=(*columns.scores, filter.column))
+    files = expand([shards] if isinstance(shards, str) else list(shards))
+    found = survey(files, read, unit_rows=clustering.unit_rows)
     there = place.names()
     if force and "run.json" in there:
         for name in OURS:
@@ -153,14 +157,14 @@ def select(
     summaries = run.stage(stage, "selecting", choose.choose, tasks)
     if sum(s["bad"] for s in laid.summaries):
         bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
-        run.stage(Stage("bad", {}, run.out, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
+        run.stage(Stage("bad", {}, stage.folder, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
     groups = sorted((g for s in summaries for g in s["groups"]), key=lambda group: -int(group[0]))
     return stage, groups[:10]
 
 
 def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summary]:
     """Write the kept rows in one of the other forms."""
-    stage = Stage(form, {}, run.out, selected)
+    stage = Stage(form, {}, selected.folder, selected)  # inside, so that it goes with the selection
     if form == "shards":
         chosen = tuple(selected.folder / "rows" / name for name in numbered(laid.buckets))
         tasks: Mapping[str, Any] = {

@@ -12,7 +12,7 @@ from secateur.scale.filters import total
 from secateur.scale.quota import largest_remainder, shares
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.stage import Stage, numbered
-from secateur.scale.thresholds import largest_reaching
+from secateur.scale.thresholds import asked, largest_reaching
 
 By = Literal["density", "prototypes", "random"]
 BY = ("density", "prototypes", "random")
@@ -71,20 +71,22 @@ class Quotas:
     stage: Stage
 
 
-def count_of(keep: int | float, rows: int, rest: Remaining) -> int:
-    """How many rows a fraction of all rows, or a count, is; an error where not so many are left."""
+def count_of(keep: int | float, rows: int, rest: Remaining | None = None) -> int:
+    """How many rows a fraction of all rows, or a count, is; an error where not so many are there, or left."""
     if isinstance(keep, float) and not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep}")
     count = int(keep * rows + 1e-9) if isinstance(keep, float) else keep
     if count < 1:
         raise SecateurError(f"keep: expected to keep a row at least, but {keep} of {rows} rows are {count}")
-    if count > rest.rows:
+    if count > rows:
+        raise SecateurError(f"keep: expected at most the {rows} rows there are, got {count}")
+    if rest is not None and count > rest.rows:
         levels = zip(dedup.LEVELS, rest.alike, strict=False)
         gone = ", ".join(f"{n} above {level}" for level, n in levels)
         dups = f"; or take fewer rows for duplicates (by cosine, these have one like them: {gone})" if gone else ""
         raise SecateurError(
             f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {rest.rows}: keep at most "
-            f"{rest.rows / rows:.4f}, or filter less{dups}"
+            f"{np.floor(1e4 * rest.rows / rows) / 1e4:.4f}, or filter less{dups}"
         )
     return count
 
@@ -123,10 +125,8 @@ def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int
     parts = np.split(low, ends[:-1])
 
     def counts(thresholds: np.ndarray) -> np.ndarray:
-        asked = {"thresholds": [str(thresholds[0]), str(thresholds[-1])]}
-        return total(
-            run.stage(Stage("reach", asked, run.out, stage), "seeking a distance", choose.reach, tasks(thresholds))
-        )
+        counting = Stage("reach", asked(thresholds), run.out, stage)
+        return total(run.stage(counting, "seeking a distance", choose.reach, tasks(thresholds)))
 
     def tasks(thresholds: np.ndarray) -> dict[str, choose.Reaching]:
         each = zip(numbered(parts).items(), rest.left, strict=True)

@@ -18,7 +18,7 @@ from secateur.scale.kmeans import Centroids
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Place
-from secateur.scale.thresholds import largest_reaching
+from secateur.scale.thresholds import asked, largest_reaching
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class Clustering:
 
 @dataclass(frozen=True)
 class Dedup:
-    """Which rows are duplicates: of a cosine above `threshold`, or so many that the fraction `target` is left."""
+    """Which rows are duplicates: of a cosine above `threshold`, or so many that the fraction `target` is left.
+
+    target: of the rows that pass the filter, since these are compared.
+    """
 
     threshold: float | None = 0.95
     target: float | None = None
@@ -169,18 +172,18 @@ class Run:
         }
         self.stage(read, f"reading {how.column}", filters.scores, scoring)
         places = [read.folder / name / "scores.npy" for name in names]
-        low, high = self._bounds(read, places, how, laid.rows)
+        span = (-np.inf if how.min is None else how.min, np.inf if how.max is None else how.max)
+        counted = self._bounds(read, places, how, laid.rows)
         through = Stage("filter", how.asked(), self.out, read)
-        passing = {n: filters.Passing(p, low, high, n) for n, p in zip(names, places, strict=True)}
+        passing = {n: filters.Passing(p, span, counted, n) for n, p in zip(names, places, strict=True)}
         summaries = self.stage(through, f"filtering by {how.column}", filters.passing, passing)
         if not sum(s["passed"] for s in summaries):
             raise SecateurError(f"filter: no row passes {how.asked()}; look at the range of {how.column}")
         return through, tuple(through.folder / name for name in names)
 
     def _bounds(self, read: Stage, places: Sequence[Place], how: Filter, rows: int) -> tuple[float, float]:
-        """The range that a filter lets through."""
-        low = -np.inf if how.min is None else how.min
-        high = np.inf if how.max is None else how.max
+        """The range in which the top, and the quantiles, of a filter lie."""
+        low, high = -np.inf, np.inf
 
         def reaching(target: int) -> float:
             return float(largest_reaching(self._counts(read, places), target))
@@ -197,8 +200,7 @@ class Run:
         """Counts of the values in these files at or above thresholds."""
 
         def counts(thresholds: np.ndarray) -> np.ndarray:
-            asked = {"thresholds": [float(thresholds[0]), float(thresholds[-1])]}
-            stage = Stage("count", {k: [str(x) for x in v] for k, v in asked.items()}, self.out, after)
+            stage = Stage("count", asked(thresholds), self.out, after)
             tasks = numbered([filters.Counting(place, thresholds) for place in places])
             return filters.total(self.stage(stage, "counting", filters.count, tasks))
 
@@ -213,9 +215,10 @@ class Run:
             comparing = {
                 n: dedup.Comparing(b, how.prefer, seed, passed, n) for n, b in zip(names, laid.buckets, strict=True)
             }
-            alike = [s["alike"] for s in self.stage(stage, "comparing rows in clusters", dedup.compare, comparing)]
+            compares = self.stage(stage, "comparing rows in clusters", dedup.compare, comparing)
+            alike = [s["alike"] for s in compares]
             compared = [stage.folder / name for name in names]
-            threshold = self._threshold(stage, compared, how, laid.rows)
+            threshold = self._threshold(stage, compared, how, compares)
         each = [None] * len(names) if compared is None else compared
         left = tuple(Left(b, passed, c, float(threshold)) for b, c in zip(laid.buckets, each, strict=True))
         counted = Stage("left", {"threshold": str(threshold)}, self.out, stage)
@@ -229,14 +232,19 @@ class Run:
             counted, left, sizes, counts, spread, summaries, float(threshold), tuple(map(sum, zip(*alike, strict=True)))
         )
 
-    def _threshold(self, stage: Stage, compared: Sequence[Place], how: Dedup, rows: int) -> float:
+    def _threshold(self, stage: Stage, places: Sequence[Place], how: Dedup, compared: Sequence[Summary]) -> float:
         """The cosine above which the later of two rows goes."""
         if how.threshold is not None:
             return how.threshold
         assert how.target is not None
-        gone = rows - int(how.target * rows)
-        if not gone:
-            return 1.0
-        places = [place / "similarity.npy" for place in compared]
-        reached = largest_reaching(self._counts(stage, places), gone)
-        return float(np.nextafter(reached, np.float32(-np.inf)))
+        rows, alone = (sum(s[name] for s in compared) for name in ("compared", "alone"))
+        left = int(how.target * rows + 1e-9)
+        if left < alone:
+            raise SecateurError(
+                f"target: {how.target} of {rows} rows are {left}, but of each cluster one stays, {alone} in all; ask "
+                f"for {np.ceil(1e4 * alone / rows) / 1e4:.4f} or more"
+            )
+        if left == rows:
+            return np.inf
+        counts = self._counts(stage, [place / "similarity.npy" for place in places])
+        return float(np.nextafter(largest_reaching(counts, rows - left), np.float32(-np.inf)))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ from secateur.scale.storage import Place
 
 _BATCH = 8192
 """Rows that are decoded at a time."""
+_READERS = 16
+"""Shards that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +64,44 @@ def survey(shards: Sequence[Place], columns: Columns, *, unit_rows: int) -> Surv
 
     Raises DataError where a shard is no whole parquet file, lacks a column, or has other types or another width.
     """
-    if not shards:
-        raise DataError("shards: no such file; expected parquet files, a folder of them, or a glob in quotes")
-    digest, units, empty = hashlib.sha256(), [], []
-    first: tuple[Place, str, str, int] | None = None
-    rows = 0
-    for shard in shards:
-        file = opened(shard)
-        kinds = _kinds(shard, file.schema_arrow, columns)
-        width = _width(shard, file, columns)
-        digest.update(f"{shard.name} {file.metadata.num_rows} {_footer(file)}".encode())
-        if not file.metadata.num_rows:
-            empty.append(shard)
+    digest, units, empty, rows = hashlib.sha256(), [], [], 0
+    first: _Looks | None = None
+    with ThreadPoolExecutor(_READERS) as pool:  # footers of distant files are waited for together
+        looks = list(pool.map(lambda shard: _look(shard, columns), shards))
+    for look in looks:
+        digest.update(f"{look.shard.name} {sum(look.groups)} {look.footer}".encode())
+        if not sum(look.groups):
+            empty.append(look.shard)
             continue
-        found = (shard, *kinds, width)
-        first = first or found
-        _agree(first, found)
-        units += list(_deal(shard, file, rows, unit_rows))
-        rows += file.metadata.num_rows
+        first = _agree(first, look)
+        units += list(_deal(look, rows, unit_rows))
+        rows += sum(look.groups)
     if first is None:
         raise DataError(f"shards: none of the {len(shards)} has a row")
-    return Survey(tuple(shards), rows, first[3], first[1], tuple(units), tuple(empty), digest.hexdigest()[:32])
+    if not first.width:
+        raise DataError(f"shards: none of the {len(shards)} has an embedding, all are null; embed them again")
+    return Survey(tuple(shards), rows, first.width, first.ids, tuple(units), tuple(empty), digest.hexdigest()[:32])
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """What a survey wants to know of a shard."""
+
+    shard: Place
+    groups: tuple[int, ...]  # rows of each row group
+    footer: str
+    ids: str = ""
+    numbers: str = ""  # type of those in the embeddings
+    width: int = 0  # 0 where there is no embedding
+
+
+def _look(shard: Place, columns: Columns) -> _Looks:
+    file = opened(shard)
+    groups = tuple(file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups))
+    if not sum(groups):  # its types may be those of no values
+        return _Looks(shard, groups, _footer(file))
+    kinds = _kinds(shard, file.schema_arrow, columns)
+    return _Looks(shard, groups, _footer(file), *kinds, _width(shard, file, columns))
 
 
 def opened(shard: Place) -> Any:
@@ -129,34 +149,43 @@ def _kinds(shard: Place, schema: Any, columns: Columns) -> tuple[str, str]:
 
 
 def _width(shard: Place, file: Any, columns: Columns) -> int:
-    """The width of the first embedding; 0 in an empty shard."""
-    if not file.metadata.num_rows:
-        return 0
-    first = next(_batches(shard, file, None, [columns.embedding], size=1)).column(0)
-    return len(first[0]) if first[0].is_valid else 0
+    """The width of the first embedding that has one; 0 where none has."""
+    import pyarrow.compute as pc
+
+    for batch in _batches(shard, file, None, [columns.embedding], size=64):
+        widths = pc.list_value_length(batch.column(0).drop_null()).to_numpy(zero_copy_only=False)
+        if (widths > 0).any():
+            return int(widths[widths > 0][0])
+    return 0
 
 
-def _agree(first: tuple[Place, str, str, int], found: tuple[Place, str, str, int]) -> None:
-    for what, one, other in zip(("ids", "embeddings", "dimensions"), first[1:], found[1:], strict=True):
+def _agree(first: _Looks | None, found: _Looks) -> _Looks:
+    """The shard that the next ones must agree with: the first, or the first that has an embedding."""
+    if first is None:
+        return found
+    pairs = {"ids": (first.ids, found.ids), "embeddings": (first.numbers, found.numbers)}
+    if first.width and found.width:
+        pairs["dimensions"] = (str(first.width), str(found.width))
+    for what, (one, other) in pairs.items():
         if one != other:
             raise DataError(
-                f"shards: {found[0].url} has {what} of {other}, but {first[0].url} of {one}; all shards must agree: "
-                f"write one of them again, or give them apart"
+                f"shards: {found.shard.url} has {what} of {other}, but {first.shard.url} of {one}; all shards must "
+                f"agree: write one of them again, or give them apart"
             )
+    return first if first.width else found
 
 
-def _deal(shard: Place, file: Any, start: int, unit_rows: int) -> Iterator[Unit]:
+def _deal(look: _Looks, start: int, unit_rows: int) -> Iterator[Unit]:
     """Whole row groups together up to `unit_rows`; a row group of more is dealt out in parts."""
-    sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-    group = 0
+    sizes, group = look.groups, 0
     while group < len(sizes):
         taken, rows = [group], sizes[group]
         while group + len(taken) < len(sizes) and rows + sizes[group + len(taken)] <= unit_rows:
             taken.append(group + len(taken))
             rows += sizes[taken[-1]]
-        for skip in range(0, rows, max(unit_rows, 1)):
+        for skip in range(0, rows, unit_rows):
             part = min(unit_rows, rows - skip)
-            yield Unit(shard, tuple(taken), skip, part, start + skip)
+            yield Unit(look.shard, tuple(taken), skip, part, start + skip)
         start += rows
         group += len(taken)
 
@@ -199,7 +228,12 @@ def _ids(batch: Any, columns: Columns, unit: Unit, row: int) -> np.ndarray:
         bad = row + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise DataError(f"shards: row {bad} of {unit.shard.url} has no id; give each row one")
     if types.is_integer(column.type):
-        return column.to_numpy(zero_copy_only=False).astype(np.int64)
+        found = column.to_numpy(zero_copy_only=False)
+        if len(found) and found.max() > np.iinfo(np.int64).max:
+            raise DataError(
+                f"shards: {unit.shard.url}: id {found.max()} is above {np.iinfo(np.int64).max}; write ids as strings"
+            )
+        return found.astype(np.int64)
     return np.array([text.encode() for text in column.to_pylist()], dtype=np.bytes_)
 
 
@@ -224,8 +258,11 @@ def _vectors(batch: Any, columns: Columns, unit: Unit, dims: int, row: int) -> n
 
 
 def _numbers(column: Any) -> np.ndarray:
-    """float64 (rows,), nan where null."""
-    return column.cast("float64").to_numpy(zero_copy_only=False)
+    """Floats as they are, whole numbers as float64 (rows,); nan where null."""
+    from pyarrow import types
+
+    floats = column if types.is_floating(column.type) else column.cast("float64", safe=False)
+    return floats.to_numpy(zero_copy_only=False)
 
 
 def unit_vectors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

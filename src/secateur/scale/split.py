@@ -19,9 +19,12 @@ _SAMPLE = 64
 def split(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Parts of about half of `largest` rows: their places among all, and their embeddings, which lie in a file.
 
-    taken: the rows that count. Parts are clusters again, so that rows nearly alike are together, but for some at the
-    borders. Rows that are the same to the bit stay together; where these alone are more than `largest`, so is a part.
+    taken: the rows that count; up to `largest` of them are one part. Parts are clusters again, so that rows nearly
+    alike are together, but for some at the borders. Rows that are the same to the bit stay together; where these alone
+    are more than `largest`, so is a part.
     """
+    if not taken.any():
+        return
     of = _parts(stored, taken, largest, seed)
     order = np.argsort(of, kind="stable")[int((~taken).sum()) :]
     target = np.full(len(of), -1, dtype=np.int64)
@@ -53,8 +56,8 @@ def _parts(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> np.nda
 
 
 def _inner(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> Centroids:
-    parts = -(-2 * int(taken.sum()) // largest)
     places = np.flatnonzero(taken)
+    parts = 1 if len(places) <= largest else -(-2 * len(places) // largest)
     drawn = np.sort(np.random.default_rng([seed, 4]).permutation(places)[: parts * _SAMPLE])
     sample, at = [], 0
     for piece in stored():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import StoreError, reason
+from secateur.errors import DataError, StoreError, reason
 from secateur.store.files import replacing
 
 
@@ -139,7 +139,10 @@ def _protocols(files: Any) -> tuple[str, ...]:
 
 
 def expand(patterns: Sequence[str]) -> list[Place]:
-    """The files of paths, URLs, globs and folders (their .parquet files), in the order of their names."""
+    """The files of paths, URLs, globs and folders (their .parquet files), in the order of their names.
+
+    Raises DataError where one of them names no file.
+    """
     found: list[Place] = []
     for pattern in patterns:
         place = Place(str(pattern))
@@ -150,5 +153,9 @@ def expand(patterns: Sequence[str]) -> list[Place]:
             names = sorted(name for name in files.ls(path, detail=False) if name.endswith(".parquet"))
         else:
             names = [path] if files.exists(path) else []
+        if not names:
+            raise DataError(
+                f"shards: no file matches {pattern}; expected parquet files, a folder of them, or a glob in quotes"
+            )
         found += [Place(name if place.local is not None else files.unstrip_protocol(name)) for name in names]
     return found

@@ -1,6 +1,7 @@
 """An exact threshold over values that no single machine holds: three rounds of counting."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt32
@@ -20,6 +21,15 @@ def values(keys: UInt32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
     found = bits.view(np.float32)
     infinity = np.where(keys & 0x80000000, np.inf, -np.inf).astype(np.float32)
     return np.where(np.isnan(found), infinity, found)
+
+
+def asked(thresholds: np.ndarray) -> dict[str, Any]:
+    """What tells the thresholds of a round from those of another; beyond all numbers the ends alone are the same.
+
+    >>> asked(np.array([0.25, 0.5]))
+    {'thresholds': ['0.25', '0.5', 2]}
+    """
+    return {"thresholds": [str(thresholds[0]), str(thresholds[-1]), len(thresholds)]}
 
 
 def largest_reaching(counts: Counts, target: int) -> np.float32:
