@@ -304,7 +304,7 @@ def test_more_clusters_than_good_rows_in_the_sample(shards, stops):
 
 def test_more_is_asked_for_than_dedup_leaves(shards, stops):
     copies = {"embedding": lists([[1.0, 2.0]] * 10 + [[-2.0, 1.0]] * 10)}
-    said = r"keep: 10 of 20 rows are asked for, but filter and dedup leave 2; keep at most 0\.1000, or filter less"
+    said = r"keep: 10 of 20 rows are asked for, but filter and dedup leave 2: keep at most 0\.1000, or filter less; or take fewer rows for duplicates"
     stops(shards(copies), said, keep=0.5, clustering=Clustering(clusters=2))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from secateur.scale.cluster import GUEST
 from secateur.scale.dedup import Prefer, preferred, removed, roots
 from secateur.scale.exchange import Bucket, Slices, part
 from secateur.scale.shards import told
@@ -150,17 +151,20 @@ def choose(task: Choosing, folder: Place) -> Summary:
     firsts = np.searchsorted(rows.of, np.arange(len(task.quotas) + 1))
     for cluster, quota in enumerate(task.quotas):
         places = firsts[cluster] + np.flatnonzero(rows.left[firsts[cluster] : firsts[cluster + 1]])
-        rng = np.random.default_rng([task.seed, 5, bucket.first + cluster])
-        kept[places[preferred(distances[places], numbers[places], task.prefer, rng)[:quota]]] = True
+        kept[places[preferred(distances[places], numbers[places], task.prefer, task.seed + 1)[:quota]]] = True
     reason = np.select([kept, ~rows.passed, rows.duplicate], [KEPT, FILTERED, DUPLICATE], PRUNED)
-    stays = roots(rows.alike, rows.duplicate)
+    guests = Slices.of(bucket, GUEST)
+    stays = roots(rows.alike, rows.duplicate, len(guests))
+    every = np.concatenate([ids, part(bucket, guests, "ids")])
     part_of = f"part-{task.name}.parquet"
-    write_manifest(task.out / "manifest.parquet" / part_of, ids, bucket.first + rows.of, distances, stays, reason)
+    write_manifest(
+        task.out / "manifest.parquet" / part_of, ids, bucket.first + rows.of, distances, every[stays], reason
+    )
     write_ids(task.out / "kept_ids.parquet" / part_of, ids[kept])
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
     (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts))
-    return {"rows": len(ids), "kept": int(kept.sum()), "groups": _groups(ids, stays, rows.duplicate & rows.passed)}
+    return {"rows": len(ids), "kept": int(kept.sum()), "groups": _groups(every, stays, rows.duplicate & rows.passed)}
 
 
 def _groups(ids: np.ndarray, stays: np.ndarray, duplicate: np.ndarray, most: int = 3) -> list[list[str]]:
@@ -175,19 +179,19 @@ def _groups(ids: np.ndarray, stays: np.ndarray, duplicate: np.ndarray, most: int
 
 
 def write_manifest(
-    place: Place, ids: np.ndarray, clusters: np.ndarray, distances: np.ndarray, stays: np.ndarray, reason: np.ndarray
+    place: Place, ids: np.ndarray, clusters: np.ndarray, distances: np.ndarray, alike: np.ndarray, reason: np.ndarray
 ) -> None:
-    """One part: id, cluster, distance, duplicate_of (the id that stays for it), kept, reason."""
+    """One part: id, cluster, distance, duplicate_of (what it is like, an id), kept, reason."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     duplicate = reason == DUPLICATE
-    alike = as_column(ids[stays])
+    others = as_column(alike)
     table = {
         "id": as_column(ids),
         "cluster": pa.array(clusters, pa.int32(), mask=clusters < 0),
         "distance": pa.array(distances, pa.float32(), mask=np.isnan(distances)),
-        "duplicate_of": pc.if_else(pa.array(duplicate), alike, pa.scalar(None, alike.type)),
+        "duplicate_of": pc.if_else(pa.array(duplicate), others, pa.scalar(None, others.type)),
         "kept": pa.array(reason == KEPT),
         "reason": pa.array(reason.astype(object), pa.string()),
     }

@@ -99,38 +99,56 @@ class Assigning:
     dims: int
     centroids: Place
     on_bad: str
+    border: float
     parts: int  # ranges that the ids are spread over
     name: str
 
 
-PARTS = ("embeddings", "ids", "rows", "distances")
-"""What is exchanged: each an array (rows,) or (rows, dims) in the order of the clusters, rows of one in their order."""
+GUEST = "guest_"
+"""What the names of a guest's parts begin with."""
+_MOST = 3
+"""A row is laid out in its own cluster, and is a guest in two others at most."""
 
 
 def assign(task: Assigning, folder: Place) -> Summary:
-    """Write the rows of a unit in the order of their clusters, with where each cluster begins (clusters + 1,)."""
+    """Write the rows of a unit in the order of their clusters, with where each cluster begins (clusters + 1,).
+
+    Parts are embeddings, ids, rows (their numbers) and distances, to the centroid of a row's own cluster. A row that
+    another centroid is nearly as near to is laid out there too, as a guest: dedup compares with it.
+    """
     centroids = Centroids.open(task.centroids)
-    ids, vectors, of, distances, good = _collect(task, centroids)
-    rows = task.unit.start + np.arange(len(of))
+    ids, vectors, near, distances, good = _collect(task, centroids)
     _check_bad(task, ids, good)
-    order = np.argsort(np.where(good, of, len(centroids)), kind="stable")[: int(good.sum())]
-    firsts = np.searchsorted(of[order], np.arange(len(centroids) + 1))
-    parts = {"embeddings": vectors, "ids": ids, "rows": rows, "distances": distances}
-    for name, values in parts.items():
-        (folder / task.name / f"{name}.npy").write_array(values[order])
-    (folder / task.name / "firsts.npy").write_array(firsts)
+    of, own = np.where(good, near[:, 0], len(centroids)), distances[:, 0]
+    values = {"embeddings": vectors, "ids": ids, "rows": task.unit.start + np.arange(len(of)), "distances": own}
+    order = np.argsort(of, kind="stable")[: int(good.sum())]
+    _lay(folder / task.name, "", values, order, of[order], len(centroids))
+    rows, ranks = np.nonzero((near[:, 1:] >= 0) & (distances[:, 1:] - own[:, None] <= task.border) & good[:, None])
+    clusters = near[:, 1:][rows, ranks]
+    order = np.lexsort((rows, clusters))
+    _lay(folder / task.name, GUEST, values, rows[order], clusters[order], len(centroids))
     (folder / task.name / "bad.npy").write_array(ids[~good])
     write_keys(ids, task.unit.start, task.parts, folder / task.name)
-    return {"rows": len(order), "bad": int((~good).sum()), "distance": float(distances[good].sum(dtype=float))}
+    kept = {"rows": int(good.sum()), "guests": len(rows), "bad": int((~good).sum())}
+    return kept | {"distance": float(own[good].sum(dtype=float))}
+
+
+def _lay(
+    folder: Place, prefix: str, values: dict[str, np.ndarray], order: np.ndarray, clusters: np.ndarray, count: int
+) -> None:
+    """Write parts in an order in which clusters rise, and where each cluster begins."""
+    for name, part in values.items():
+        (folder / f"{prefix}{name}.npy").write_array(part[order])
+    (folder / f"{prefix}firsts.npy").write_array(np.searchsorted(clusters, np.arange(count + 1)))
 
 
 def _collect(task: Assigning, centroids: Centroids) -> tuple[np.ndarray, ...]:
-    """Ids, embeddings as stored, the nearest centroid, the distance to it, and whether a row is any good."""
+    """Ids, embeddings as stored, the nearest centroids, the distances to them, and whether a row is any good."""
     parts: list[tuple[np.ndarray, ...]] = []
     for block in blocks(task.unit, task.columns, dims=task.dims):
         vectors, good = unit_vectors(block.embeddings)
-        of, distances = kmeans.nearest(vectors, centroids)
-        parts.append((block.ids, block.embeddings, of, distances, good))
+        near, distances = kmeans.nearest(vectors, centroids, most=_MOST if task.border > 0 else 1)
+        parts.append((block.ids, block.embeddings, near, distances, good))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

@@ -39,12 +39,17 @@ class Slices:
 
     starts: np.ndarray
     ends: np.ndarray
+    prefix: str = ""  # of the names of the parts: rows, or guests
 
     @classmethod
-    def of(cls, bucket: Bucket) -> "Slices":
+    def of(cls, bucket: Bucket, prefix: str = "") -> "Slices":
         """Read the places of a bucket's clusters."""
-        firsts = np.stack([(u / "firsts.npy").read_rows(bucket.first, bucket.end + 1) for u in bucket.units])
-        return cls(firsts[:, :-1], firsts[:, 1:])
+        places = [u / f"{prefix}firsts.npy" for u in bucket.units]
+        firsts = np.stack([place.read_rows(bucket.first, bucket.end + 1) for place in places])
+        return cls(firsts[:, :-1], firsts[:, 1:], prefix)
+
+    def __len__(self) -> int:
+        return int((self.ends - self.starts).sum())
 
     @property
     def clusters(self) -> np.ndarray:
@@ -63,7 +68,9 @@ def part(bucket: Bucket, slices: Slices, name: str, *, source: Sequence[Place] |
     """One part of a bucket's rows, cluster by cluster. source: folders with parts of the same order as the units'."""
     of = source if source is not None else bucket.units
     lows, highs = slices.starts[:, 0], slices.ends[:, -1]
-    found = [(u / f"{name}.npy").read_rows(int(a), int(b)) for u, a, b in zip(of, lows, highs, strict=True)]
+    found = [
+        (u / f"{slices.prefix}{name}.npy").read_rows(int(a), int(b)) for u, a, b in zip(of, lows, highs, strict=True)
+    ]
     return np.concatenate(found)[slices.order]
 
 
@@ -71,4 +78,4 @@ def pieces(bucket: Bucket, slices: Slices, name: str, *, most: int) -> Iterator[
     """One part of the rows of a bucket that is a single cluster, in their order, at most so many at a time."""
     for unit, low, high in zip(bucket.units, slices.starts[:, 0], slices.ends[:, -1], strict=True):
         for start in range(int(low), int(high), most):
-            yield (unit / f"{name}.npy").read_rows(start, min(start + most, int(high)))
+            yield (unit / f"{slices.prefix}{name}.npy").read_rows(start, min(start + most, int(high)))

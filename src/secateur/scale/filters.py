@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import SecateurError
+from secateur.scale.cluster import GUEST
 from secateur.scale.shards import Columns, Unit, blocks
 from secateur.scale.stage import Summary
 from secateur.scale.storage import Place
@@ -54,13 +55,13 @@ class Scoring:
 
 
 def scores(task: Scoring, folder: Place) -> Summary:
-    """Write the column of a unit (rows,), in the order of its clusters."""
+    """Write the column of a unit (rows,), in the order of its clusters, and that of its guests."""
     columns = Columns(task.columns.id, task.columns.embedding, (task.column,))
     found = [b.scores[task.column] for b in blocks(task.unit, columns, dims=task.dims, wanted=[task.column])]
-    rows = (task.laid / "rows.npy").read_array() - task.unit.start
-    values = np.concatenate(found)[rows]
-    (folder / task.name / "scores.npy").write_array(values)
-    return {"rows": len(values), "missing": int(np.isnan(values).sum())}
+    for prefix in ("", GUEST):
+        rows = (task.laid / f"{prefix}rows.npy").read_array() - task.unit.start
+        (folder / task.name / f"{prefix}scores.npy").write_array(np.concatenate(found)[rows])
+    return {"missing": int(sum(np.isnan(part).sum() for part in found))}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def count(task: Counting, folder: Place) -> Summary:
 class Passing:
     """Let through what lies in both ranges: one as it was asked, one as it was counted, in float32."""
 
-    scores: Place
+    scores: Place  # folder of a unit
     asked: tuple[float, float]
     counted: tuple[float, float]
     name: str
@@ -90,10 +91,13 @@ class Passing:
 
 def passing(task: Passing, folder: Place) -> Summary:
     """Write whether each row of a unit is let through (rows,) bool."""
-    found = task.scores.read_array()
-    passed = _inside(found, task.asked) & _inside(found.astype(np.float32), task.counted)
-    (folder / task.name / "passed.npy").write_array(passed)
-    return {"rows": len(passed), "passed": int(passed.sum())}
+    counts = {}
+    for prefix in (GUEST, ""):
+        found = (task.scores / f"{prefix}scores.npy").read_array()
+        passed = _inside(found, task.asked) & _inside(found.astype(np.float32), task.counted)
+        (folder / task.name / f"{prefix}passed.npy").write_array(passed)
+        counts = {"rows": len(passed), "passed": int(passed.sum())}
+    return counts
 
 
 def _inside(found: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

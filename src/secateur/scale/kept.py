@@ -68,7 +68,7 @@ def tell_bad(task: BadRows, folder: Place) -> Summary:
     """The last part of the manifest: ids without a cluster."""
     ids = np.concatenate([(unit / "bad.npy").read_array() for unit in task.units])
     clusters, distances = np.full(len(ids), -1), np.full(len(ids), np.nan)
-    write_manifest(task.target, ids, clusters, distances, np.arange(len(ids)), np.full(len(ids), BAD))
+    write_manifest(task.target, ids, clusters, distances, ids, np.full(len(ids), BAD))
     return {"rows": len(ids)}
 
 

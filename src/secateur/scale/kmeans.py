@@ -49,7 +49,8 @@ def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> 
         return Centroids(fine, fine.mean(axis=0, keepdims=True), np.array([0, len(fine)]))
     groups = round(clusters**0.5)
     coarse = _means(rows, groups, seed, iterations)
-    of, _ = _nearest(rows, coarse)
+    whole = Centroids(coarse, coarse[:1], np.array([0, groups]))
+    of = nearest(rows, whole)[0][:, 0]
     counts = np.bincount(of, minlength=groups)
     parts = largest_remainder(counts / len(rows) * clusters, clusters, low=np.minimum(counts, 1), high=counts)
     inner = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
@@ -71,41 +72,47 @@ def _means(rows: np.ndarray, clusters: int, seed: int, iterations: int) -> np.nd
     return np.asarray(model.centroids, dtype=np.float32)
 
 
-def nearest(rows: np.ndarray, centroids: Centroids) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centroid of each unit row (rows,) int32, the lower of two as near, and 1 - cosine (rows,) float32.
+def nearest(rows: np.ndarray, centroids: Centroids, *, most: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The `most` nearest centroids of each unit row (rows, most) int32, and 1 - cosine (rows, most) float32.
 
-    In two levels it is looked for in the four nearest coarse clusters.
+    The nearest first, of two as near the lower. In two levels they are looked for in the four nearest coarse clusters.
+    Where there are fewer, -1 and inf stand for the others.
     """
-    if len(centroids.coarse) == 1:
-        of, cosine = _nearest(rows, centroids.fine)
-    else:
-        of, cosine = np.zeros(len(rows), dtype=np.int32), np.full(len(rows), -np.inf, dtype=np.float32)
-        for start in range(0, len(rows), _ROWS):
-            part = slice(start, start + _ROWS)
-            of[part], cosine[part] = _probed(rows[part], centroids)
+    of, cosine = np.empty((len(rows), most), dtype=np.int32), np.empty((len(rows), most), dtype=np.float32)
+    seek = _nearest if len(centroids.coarse) == 1 else _probed
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        of[part], cosine[part] = seek(rows[part], centroids, most)
     return of, np.maximum(0, 1 - cosine)
 
 
-def _nearest(rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    of, cosine = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), _ROWS):
-        part = slice(start, start + _ROWS)
-        products = rows[part] @ centroids.T
-        of[part] = products.argmax(axis=1)
-        cosine[part] = np.take_along_axis(products, of[part][:, None].astype(np.int64), axis=1)[:, 0]
+def _nearest(rows: np.ndarray, centroids: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
+    return _highest(rows @ centroids.fine.T, most)
+
+
+def _highest(products: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (rows, most) of the largest numbers of each row, the largest first, and these; overwrites `products`."""
+    of = np.full((len(products), most), -1, dtype=np.int32)
+    cosine, rows = np.full((len(products), most), -np.inf, dtype=np.float32), np.arange(len(products))
+    for rank in range(min(most, products.shape[1])):
+        place = products.argmax(axis=1)
+        of[:, rank], cosine[:, rank] = place, products[rows, place]
+        products[rows, place] = -np.inf
     return of, cosine
 
 
-def _probed(rows: np.ndarray, centroids: Centroids) -> tuple[np.ndarray, np.ndarray]:
-    """Of some rows, group by group."""
-    of, cosine = np.zeros(len(rows), dtype=np.int32), np.full(len(rows), -np.inf, dtype=np.float32)
+def _probed(rows: np.ndarray, centroids: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of some rows, coarse cluster by coarse cluster."""
+    of, cosine = np.full((len(rows), most), -1, dtype=np.int32), np.full((len(rows), most), -np.inf, dtype=np.float32)
     probes = min(PROBES, len(centroids.coarse))
     groups = np.argpartition(rows @ -centroids.coarse.T, probes - 1, axis=1)[:, :probes]
     for group in np.unique(groups):
         asked = np.flatnonzero((groups == group).any(axis=1))
         first, end = centroids.firsts[group], centroids.firsts[group + 1]
-        place, best = _nearest(rows[asked], centroids.fine[first:end])
-        place += np.int32(first)
-        better = (best > cosine[asked]) | ((best == cosine[asked]) & (place < of[asked]))
-        of[asked[better]], cosine[asked[better]] = place[better], best[better]
+        place, best = _highest(rows[asked] @ centroids.fine[first:end].T, most)
+        places = np.concatenate([of[asked], np.where(place < 0, -1, place + np.int32(first))], axis=1)
+        found = np.concatenate([cosine[asked], best], axis=1)
+        order = np.lexsort((places, -found), axis=1)[:, :most]
+        of[asked] = np.take_along_axis(places, order, axis=1)
+        cosine[asked] = np.take_along_axis(found, order, axis=1)
     return of, cosine

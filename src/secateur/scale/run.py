@@ -23,7 +23,11 @@ from secateur.scale.thresholds import asked, largest_reaching
 
 @dataclass(frozen=True)
 class Clustering:
-    """How rows are clustered. clusters: by default the root of the rows; sample: rows that centroids are found from."""
+    """How rows are clustered. clusters: by default the root of the rows; sample: rows that centroids are found from.
+
+    border: a row is a guest in other clusters, two at most, whose centroids are farther from it (1 - cosine) by no more
+    than this: near-duplicates on two sides of a border are found so, for as many rows more on disk. 0: none.
+    """
 
     clusters: int | None = None
     sample: int | None = None
@@ -31,12 +35,15 @@ class Clustering:
     unit_rows: int = 131_072
     on_bad: str = "stop"
     seed: int = 0
+    border: float = 0.005
 
     def __post_init__(self) -> None:
         for name in ("clusters", "sample", "iterations", "unit_rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SecateurError(f"{name}: expected 1 or more, got {value}")
+        if not self.border >= 0:
+            raise SecateurError(f"border: expected 0 or more, got {self.border}")
         if self.on_bad not in ("stop", "drop"):
             raise SecateurError(f"on_bad: expected stop or drop, got {self.on_bad!r}")
 
@@ -141,13 +148,15 @@ class Run:
         samples = tuple(drawn.folder / f"{name}.npy" for name in draws)
         fitting = cluster.Fitting(samples, count, how.seed, how.iterations)
         self.stage(fitted, f"finding {count} centroids", cluster.fit, numbered([fitting]))
-        laid = Stage("assign", {"on_bad": how.on_bad}, self.out, fitted)
+        laid = Stage("assign", {"on_bad": how.on_bad, "border": how.border}, self.out, fitted)
         return self._assigned(laid, fitted, how)
 
     def _assigned(self, laid: Stage, fitted: Stage, how: Clustering) -> Clustered:
         parts = ids.ranges(self.found.rows)
         tasks = {
-            name: cluster.Assigning(unit, self.columns, self.found.dims, fitted.folder, how.on_bad, parts, name)
+            name: cluster.Assigning(
+                unit, self.columns, self.found.dims, fitted.folder, how.on_bad, how.border, parts, name
+            )
             for name, unit in numbered(self.found.units).items()
         }
         summaries = self.stage(laid, "laying rows out by cluster", cluster.assign, tasks)
@@ -175,7 +184,7 @@ class Run:
         span = (-np.inf if how.min is None else how.min, np.inf if how.max is None else how.max)
         counted = self._bounds(read, places, how, laid.rows)
         through = Stage("filter", how.asked(), self.out, read)
-        passing = {n: filters.Passing(p, span, counted, n) for n, p in zip(names, places, strict=True)}
+        passing = {n: filters.Passing(read.folder / n, span, counted, n) for n in names}
         summaries = self.stage(through, f"filtering by {how.column}", filters.passing, passing)
         if not sum(s["passed"] for s in summaries):
             raise SecateurError(f"filter: no row passes {how.asked()}; look at the range of {how.column}")

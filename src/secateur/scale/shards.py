@@ -11,6 +11,7 @@ import numpy as np
 from secateur.errors import DataError, reason
 from secateur.scale.storage import Place
 
+_SHORT = 1e-15
 _BATCH = 8192
 """Rows that are decoded at a time."""
 _READERS = 16
@@ -266,12 +267,22 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def unit_vectors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows brought to length 1, float32, and whether each could be: not of zeros, nan or inf."""
-    values = np.asarray(rows, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    """Rows brought to length 1, float32, and whether each could be: not of zeros, nan or inf; those are zeros.
+
+    >>> unit_vectors(np.array([[3., 4.], [0., 0.]]))
+    (array([[0.6, 0.8],
+           [0. , 0. ]], dtype=float32), array([ True, False]))
+    """
+    with np.errstate(over="ignore"):
+        values = rows.astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", values, values)).astype(float)
+    if (odd := np.flatnonzero(~((lengths > _SHORT) & (lengths < 1 / _SHORT)))).size:  # whose squares float32 cannot hold
+        lengths[odd] = np.sqrt(np.square(values[odd].astype(float)).sum(axis=1))
     good = np.isfinite(lengths) & (lengths > 0)
-    safe = np.where(good, lengths, 1).astype(np.float32)
-    return np.where(good[:, None], values / safe[:, None], np.float32(0)), good
+    if not good.all():
+        values[~good], lengths[~good] = 0, 1
+    values /= lengths.astype(np.float32)[:, None]
+    return values, good
 
 
 def told(one: Any) -> str:

@@ -49,7 +49,7 @@ def _parts(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> np.nda
     centroids = _inner(stored, taken, largest, seed)
     of, at = np.full(len(taken), -1, dtype=np.int64), 0
     for piece in stored():
-        of[at : at + len(piece)] = kmeans.nearest(unit_vectors(piece)[0], centroids)[0]
+        of[at : at + len(piece)] = kmeans.nearest(unit_vectors(piece)[0], centroids)[0][:, 0]
         at += len(piece)
     of[~taken] = -1
     return of
