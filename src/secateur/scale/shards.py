@@ -276,7 +276,8 @@ def unit_vectors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(over="ignore"):
         values = rows.astype(np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", values, values)).astype(float)
-    if (odd := np.flatnonzero(~((lengths > _SHORT) & (lengths < 1 / _SHORT)))).size:  # whose squares float32 cannot hold
+    odd = np.flatnonzero(~((lengths > _SHORT) & (lengths < 1 / _SHORT)))
+    if len(odd):  # float32 does not hold their squares
         lengths[odd] = np.sqrt(np.square(values[odd].astype(float)).sum(axis=1))
     good = np.isfinite(lengths) & (lengths > 0)
     if not good.all():
