@@ -1,8 +1,8 @@
 """Embeddings by the billion: parquet shards in, the ids worth training on out, on this machine or on Ray.
 
-    import secateur as sc
+import secateur as sc
 
-    sc.scale.prune("shards/*.parquet", keep=0.3, out="pruned")
+sc.scale.prune("shards/*.parquet", keep=0.3, out="pruned")
 """
 
 from secateur.scale.filters import Filter as Filter

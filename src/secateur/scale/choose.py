@@ -1,6 +1,9 @@
 """From what is left of each cluster to what is kept: sizes and spread, quotas, the manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +21,7 @@ class Left:
     """What earlier stages found out about a bucket: who passed a filter, and who is a duplicate."""
 
     bucket: Bucket
-    passed: tuple[Place, ...] | None
+    passed: Sequence[Place] | None
     compared: Place | None
     threshold: float
 
@@ -47,6 +50,11 @@ class Rows:
     passed: np.ndarray
     duplicate: np.ndarray
     alike: np.ndarray
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each cluster begins and ends."""
+        return list(pairwise(np.concatenate([[0], np.cumsum(self.slices.clusters)]).tolist()))
 
     @property
     def left(self) -> np.ndarray:
@@ -96,6 +104,21 @@ def d_inter(centroids: Float[np.ndarray, "clusters dims"], neighbours: int = 20)
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Measure how far centroids lie from their neighbours."""
+
+    fitted: Place
+    neighbours: int
+
+
+def apart(task: Apart, folder: Place) -> Summary:
+    """Write d_inter of all clusters (clusters,)."""
+    found = d_inter((task.fitted / "centroids.npy").read_array(), task.neighbours)
+    (folder / "d_inter.npy").write_array(found)
+    return {"clusters": len(found)}
+
+
+@dataclass(frozen=True)
 class Reaching:
     """How many rows of each cluster of a bucket a threshold of distance keeps, but its floor at least."""
 
@@ -110,9 +133,10 @@ class Reaching:
         rows = self.left.load()
         distances = np.float32(self.sign) * part(self.left.bucket, rows.slices, "distances")
         counts = np.empty((len(self.thresholds), len(self.floors)), dtype=np.int64)
-        for cluster, floor in enumerate(self.floors):
-            found = np.sort(distances[rows.left & (rows.of == cluster)])
-            counts[:, cluster] = np.maximum(floor, len(found) - np.searchsorted(found, self.thresholds))
+        left = rows.left
+        for cluster, (first, end) in enumerate(rows.spans):
+            found = np.sort(distances[first:end][left[first:end]])
+            counts[:, cluster] = np.maximum(self.floors[cluster], len(found) - np.searchsorted(found, self.thresholds))
         return counts
 
 
@@ -135,7 +159,7 @@ class Choosing:
     quotas: np.ndarray  # (clusters of the bucket,)
     prefer: Prefer
     seed: int
-    starts: tuple[int, ...]  # the first row of each unit, and one past the last
+    starts: Place  # the first row of each unit, and one past the last
     out: Place
     name: str
 
@@ -144,10 +168,9 @@ def choose(task: Choosing, folder: Place) -> Summary:
     """Write the bucket's part of the manifest and of the kept ids, and the kept rows unit by unit."""
     rows, bucket = task.left.load(), task.left.bucket
     ids, numbers, distances = (part(bucket, rows.slices, name) for name in ("ids", "rows", "distances"))
-    kept = np.zeros(len(rows.of), dtype=bool)
-    firsts = np.searchsorted(rows.of, np.arange(len(task.quotas) + 1))
-    for cluster, quota in enumerate(task.quotas):
-        places = firsts[cluster] + np.flatnonzero(rows.left[firsts[cluster] : firsts[cluster + 1]])
+    kept, left = np.zeros(len(rows.of), dtype=bool), rows.left
+    for cluster, (quota, (first, end)) in enumerate(zip(task.quotas, rows.spans, strict=True)):
+        places = first + np.flatnonzero(left[first:end])
         rng = np.random.default_rng([task.seed, 5, bucket.first + cluster])
         kept[places[preferred(distances[places], numbers[places], task.prefer, rng)[:quota]]] = True
     reason = np.select([kept, ~rows.passed, rows.duplicate], [KEPT, FILTERED, DUPLICATE], PRUNED)
@@ -157,7 +180,7 @@ def choose(task: Choosing, folder: Place) -> Summary:
     write_ids(task.out / "kept_ids.parquet" / part_of, ids[kept])
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
-    (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts))
+    (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts.read_array()))
     return {"rows": len(ids), "kept": int(kept.sum())}
 
 
@@ -188,7 +211,7 @@ def write_ids(place: Place, ids: np.ndarray) -> None:
     _write(place, pa.table({"id": as_column(ids)}))
 
 
-def as_column(ids: np.ndarray) -> "object":
+def as_column(ids: np.ndarray) -> Any:
     """Ids as an Arrow array: int64, or strings."""
     import pyarrow as pa
 

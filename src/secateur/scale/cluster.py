@@ -1,8 +1,6 @@
 """Clusters: a sample, its centroids, and the one exchange, which lays the rows of each unit out by their cluster."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -84,8 +82,8 @@ def fit(task: Fitting, folder: Place) -> Summary:
     rows = np.concatenate([place.read_array() for place in task.samples])
     if task.clusters > len(rows):
         raise SecateurError(
-            f"clusters: expected at most the {len(rows)} good rows of the sample, got {task.clusters}; ask for fewer, or "
-            f"for a larger --sample"
+            f"clusters: expected at most the {len(rows)} good rows of the sample, got {task.clusters}; ask for "
+            f"fewer, or for a larger --sample"
         )
     found = kmeans.fit(rows, task.clusters, seed=task.seed, iterations=task.iterations)
     found.save(folder)

@@ -1,6 +1,6 @@
 """SemDeDup: of rows of a cluster that are nearly alike, one stays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ class Comparing:
     bucket: Bucket
     prefer: Prefer
     seed: int
-    passed: tuple[Place, ...] | None
+    passed: Sequence[Place] | None
     name: str
 
 
@@ -76,7 +76,9 @@ def compare(task: Comparing, folder: Place) -> Summary:
     slices = Slices.of(task.bucket)
     count = int(slices.clusters.sum())
     rows, distances = part(task.bucket, slices, "rows"), part(task.bucket, slices, "distances")
-    taken = np.ones(count, dtype=bool) if task.passed is None else part(task.bucket, slices, "passed", source=task.passed)
+    taken = (
+        np.ones(count, dtype=bool) if task.passed is None else part(task.bucket, slices, "passed", source=task.passed)
+    )
     best, where = np.full(count, -1, dtype=np.float32), np.full(count, -1, dtype=np.int64)
     for cluster, places, stored in _groups(task, slices, taken):
         rng = np.random.default_rng([task.seed, 3, cluster])
@@ -96,7 +98,9 @@ def _groups(task: Comparing, slices: Slices, taken: np.ndarray) -> Iterator[tupl
     if len(sizes) == 1 and sizes[0] > LARGEST:
         yield from (
             (task.bucket.first, *group)
-            for group in split(lambda: pieces(task.bucket, slices, "embeddings", most=LARGEST), taken, LARGEST, task.seed)
+            for group in split(
+                lambda: pieces(task.bucket, slices, "embeddings", most=LARGEST), taken, LARGEST, task.seed
+            )
         )
         return
     stored, ends = part(task.bucket, slices, "embeddings"), np.cumsum(sizes)

@@ -1,4 +1,4 @@
-"""Where tasks run: worker processes here, or Ray. A task is a function of a value, and gives the same wherever it runs."""
+"""Where tasks run: worker processes here, or Ray. A task is a function of a value, and gives the same anywhere."""
 
 import os
 from abc import ABC, abstractmethod

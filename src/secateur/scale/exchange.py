@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.scale.storage import Place
+from secateur.scale.storage import Place, together
 
 
 @dataclass(frozen=True)
@@ -15,20 +15,18 @@ class Bucket:
     first: int
     end: int
     rows: int
-    units: tuple[Place, ...]
+    units: Sequence[Place]
 
 
 def buckets(units: Sequence[Place], clusters: int, *, rows: int) -> list[Bucket]:
     """Clusters in their order, together up to about `rows` rows; a cluster of more has a bucket of its own."""
     sizes = np.zeros(clusters, dtype=np.int64)
-    for unit in units:
-        sizes += np.diff((unit / "firsts.npy").read_array())
-    out, first = [], 0
+    for firsts in together(lambda unit: (unit / "firsts.npy").read_array(), units):
+        sizes += np.diff(firsts)
+    out, first, sums = [], 0, np.concatenate([[0], np.cumsum(sizes)])
     while first < clusters:
-        end = first + 1
-        while end < clusters and sizes[first : end + 1].sum() <= rows:
-            end += 1
-        out.append(Bucket(first, end, int(sizes[first:end].sum()), tuple(units)))
+        end = max(first + 1, int(np.searchsorted(sums, sums[first] + rows, side="right")) - 1)
+        out.append(Bucket(first, end, int(sums[end] - sums[first]), units))
         first = end
     return out
 
@@ -43,7 +41,8 @@ class Slices:
     @classmethod
     def of(cls, bucket: Bucket) -> "Slices":
         """Read the places of a bucket's clusters."""
-        firsts = np.stack([(u / "firsts.npy").read_rows(bucket.first, bucket.end + 1) for u in bucket.units])
+        read = together(lambda unit: (unit / "firsts.npy").read_rows(bucket.first, bucket.end + 1), bucket.units)
+        firsts = np.stack(list(read))
         return cls(firsts[:, :-1], firsts[:, 1:])
 
     @property
@@ -62,9 +61,9 @@ class Slices:
 def part(bucket: Bucket, slices: Slices, name: str, *, source: Sequence[Place] | None = None) -> np.ndarray:
     """One part of a bucket's rows, cluster by cluster. source: folders with parts of the same order as the units'."""
     of = source if source is not None else bucket.units
-    lows, highs = slices.starts[:, 0], slices.ends[:, -1]
-    found = [(u / f"{name}.npy").read_rows(int(a), int(b)) for u, a, b in zip(of, lows, highs, strict=True)]
-    return np.concatenate(found)[slices.order]
+    lows, highs = slices.starts[:, 0].tolist(), slices.ends[:, -1].tolist()
+    found = together(lambda unit, low, high: (unit / f"{name}.npy").read_rows(low, high), of, lows, highs)
+    return np.concatenate(list(found))[slices.order]
 
 
 def pieces(bucket: Bucket, slices: Slices, name: str, *, most: int) -> Iterator[np.ndarray]:

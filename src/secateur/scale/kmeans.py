@@ -17,7 +17,7 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class Centroids:
-    """Unit vectors (clusters, dims) float32, those of a coarse cluster together; coarse: theirs, one where one level."""
+    """Unit vectors (clusters, dims) float32, those of a coarse cluster together; coarse: theirs, or a single one."""
 
     fine: np.ndarray
     coarse: np.ndarray  # (groups, dims)
@@ -52,10 +52,9 @@ def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> 
     of, _ = _nearest(rows, coarse)
     counts = np.bincount(of, minlength=groups)
     parts = largest_remainder(counts / len(rows) * clusters, clusters, low=np.minimum(counts, 1), high=counts)
-    fine = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
-    filled = np.flatnonzero(parts)
-    firsts = np.concatenate([[0], np.cumsum([len(part) for part in fine])])
-    return Centroids(np.concatenate(fine), coarse[filled], firsts)
+    inside = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
+    firsts = np.concatenate([[0], np.cumsum([len(part) for part in inside])])
+    return Centroids(np.concatenate(inside), coarse[np.flatnonzero(parts)], firsts)
 
 
 def _means(rows: np.ndarray, clusters: int, seed: int, iterations: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from secateur.scale.quotas import Choice, Quotas, count_of, quotas
 from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.stage import Stage, Summary, numbered
-from secateur.scale.storage import Place, expand
+from secateur.scale.storage import Folders, Place, expand
 
 DEDUP = Dedup()
 CHOICE = Choice()
@@ -66,13 +66,9 @@ def prune(
     a count. write: what else is written of what is kept; `shards`, with all of their columns, `uids` (for DataComp) and
     `keys` (for webdataset). engine: local or ray; what comes out is the same to the byte. A stopped run goes on.
     """
-    for name in write:
-        if name not in ("shards", *kept.LISTS):
-            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
-    run = begin(
-        shards, out, columns=columns, clustering=clustering, filter=filter, engine=engine, workers=workers,
-        force=force, quiet=quiet,
-    )  # fmt: skip
+    _check_forms(write)
+    asked: dict[str, Any] = {"columns": columns, "clustering": clustering, "filter": filter}
+    run = begin(shards, out, **asked, engine=engine, workers=workers, force=force, quiet=quiet)
     count_of(keep, run.found.rows)
     started = time.perf_counter()
     laid = run.clustered(clustering)
@@ -88,6 +84,12 @@ def prune(
     }  # fmt: skip
     note(run, asked, result, time.perf_counter() - started)
     return result
+
+
+def _check_forms(write: Sequence[str]) -> None:
+    for name in write:
+        if name not in ("shards", *kept.LISTS):
+            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
 
 
 def begin(
@@ -129,14 +131,21 @@ def begin(
     return Run(place, found, columns, find_engine(engine, workers), progress)
 
 
-OURS = ("run.json", "stages", "manifest.parquet", "kept_ids.parquet", "kept", "kept_uids.npy", "kept_keys.txt", "report.html")
+OURS = (
+    "run.json",
+    "stages",
+    "manifest.parquet",
+    "kept_ids.parquet",
+    "kept",
+    "kept_uids.npy",
+    "kept_keys.txt",
+    "report.html",
+)
 """Everything that is written into OUT."""
 find_engine = engine
 
 
-def select(
-    run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int
-) -> Stage:
+def select(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int) -> Stage:
     """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection."""
     stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
     selected = run.out / "stages" / "selected.json"
@@ -146,7 +155,9 @@ def select(
             (run.out / name).remove()
         stage.folder.remove()
         selected.write_json(stage.digest)
-    starts = (*(unit.start for unit in run.found.units), run.found.rows)
+    starts = stage.folder / "starts.npy"
+    if not starts.exists():
+        starts.write_array(np.array([*(unit.start for unit in run.found.units), run.found.rows]))
     parts = np.split(wanted.kept, [left.bucket.end for left in rest.left][:-1])
     tasks = {
         name: choose.Choosing(left, quota, how.preferred, seed, starts, run.out, name)
@@ -163,7 +174,7 @@ def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summa
     """Write the kept rows in one of the other forms."""
     stage = Stage(form, {}, selected.folder, selected)  # inside, so that it goes with the selection
     if form == "shards":
-        chosen = tuple(selected.folder / "rows" / name for name in numbered(laid.buckets))
+        chosen = Folders(selected.folder / "rows", len(laid.buckets))
         tasks: Mapping[str, Any] = {
             name: kept.Keeping(unit, number, chosen, run.out / "kept" / f"{name}.parquet")
             for number, (name, unit) in enumerate(numbered(run.found.units).items())

@@ -27,7 +27,7 @@ def shares(d_intra: Each, d_inter: Each, *, temperature: float = 0.1) -> Each:
 
 
 def projected(wanted: Each, total: int, *, low: Each | Counts, high: Each | Counts) -> Each:
-    """The quotas nearest to `wanted` in squares, of sum `total`, each between low and high: clip(wanted + v, low, high).
+    """The quotas nearest to `wanted` in squares, of sum `total`, within low and high: clip(wanted + v, low, high).
 
     v is found by bisection; this is the solution of the quadratic program of density-based pruning, without a solver.
 
@@ -35,7 +35,9 @@ def projected(wanted: Each, total: int, *, low: Each | Counts, high: Each | Coun
     array([5., 3., 2.])
     """
     if not np.sum(low) <= total <= np.sum(high):
-        raise SecateurError(f"total: expected one from {np.sum(low):g} to {np.sum(high):g}, the limits' sums; got {total}")
+        raise SecateurError(
+            f"total: expected one from {np.sum(low):g} to {np.sum(high):g}, the limits' sums; got {total}"
+        )
     below, above = float(np.min(low - wanted)), float(np.max(high - wanted))
     for _ in range(200):
         middle = (below + above) / 2

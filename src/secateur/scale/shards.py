@@ -1,4 +1,4 @@
-"""Embedding shards: parquet with a column of ids, one of vectors of one width, and perhaps scores. Survey and reading."""
+"""Embedding shards: parquet with a column of ids, one of vectors of one width, and perhaps scores; their survey."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,8 +19,9 @@ _SAMPLE = 64
 def split(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Parts of about half of `largest` rows: their places among all, and their embeddings, which lie in a file.
 
-    taken: the rows that count; up to `largest` of them are one part. Parts are clusters again, so that rows nearly alike are together, but for some at the
-    borders. Rows that are the same to the bit stay together; where these alone are more than `largest`, so is a part.
+    taken: the rows that count; up to `largest` of them are one part. Parts are clusters again, so that rows nearly
+    alike are together, but for some at the borders. Rows that are the same to the bit stay together; where these
+    alone are more than `largest`, so is a part.
     """
     if not taken.any():
         return
@@ -37,7 +39,7 @@ def split(stored: Pieces, taken: np.ndarray, largest: int, seed: int) -> Iterato
             spool[to[to >= 0]] = piece[to >= 0]
             at += len(piece)
         firsts = np.searchsorted(of[order], np.arange(int(of.max(initial=-1)) + 2))
-        for low, high in zip(firsts[:-1], firsts[1:], strict=True):
+        for low, high in pairwise(firsts):
             if high > low and spool is not None:
                 yield order[low:high], spool[low:high]
 
