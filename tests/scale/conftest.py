@@ -3,10 +3,12 @@
 import os
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
+from secateur.errors import SecateurError
 from secateur.scale import Clustering
-from tests.scale.made import made, prune, write
+from tests.scale.made import FEW, made, prune, table, write
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -27,3 +29,30 @@ def pruned(tmp_path_factory):
     out = folder / "out"
     result = prune(shards, out, keep=0.3, clustering=clustering, write=["shards", "uids", "keys"])
     return SimpleNamespace(data=data, shards=shards, out=out, result=result, clustering=clustering)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Write shards of 20 rows each, as many as are given; {} is as it should be, other columns come instead."""
+
+    def of(*several, strings=False):
+        (tmp_path / "shards").mkdir()
+        data = made(20 * len(several), planted=0, strings=strings)
+        for number, columns in enumerate(several):
+            rows = slice(20 * number, 20 * number + 20)
+            shard = table(data, rows, **columns) if isinstance(columns, dict) else columns
+            pq.write_table(shard, tmp_path / "shards" / f"{number}.parquet")
+        return tmp_path / "shards"
+
+    return of
+
+
+@pytest.fixture
+def stops(tmp_path):
+    """That a pruning stops with this sentence."""
+
+    def with_sentence(shards, said, *, kind=SecateurError, **options):
+        with pytest.raises(kind, match=said):
+            prune(shards, tmp_path / "out", **{"clustering": FEW} | options)
+
+    return with_sentence

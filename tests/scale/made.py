@@ -7,9 +7,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import secateur.scale
+from secateur.scale import Clustering
 
 ALONE = {"workers": 1, "quiet": True}
 """In this process."""
+
+FEW = Clustering(clusters=3, unit_rows=16)
+BAD = {
+    "r0": None,
+    "r3": [0.0] * 16,
+    "r4": [float("nan")] * 16,
+    "r9": [float("inf")] + [0.5] * 15,
+    "r12": [None] + [0.5] * 15,
+}
+"""Embeddings of 16 numbers that are none."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,14 @@ def write(folder, made, *, shards=3, group=60):
 def lists(rows):
     """A column of lists of float32 of any width, None for null."""
     return pa.array(rows, pa.list_(pa.float32()))
+
+
+def vectors(rows=20, dims=16, **changed):
+    """A column of embeddings in which single rows are changed, as r3=None."""
+    found = np.random.default_rng(0).normal(size=(rows, dims)).tolist()
+    for name, value in changed.items():
+        found[int(name[1:])] = value
+    return lists(found)
 
 
 def prune(shards, out, *, keep=0.3, **options):

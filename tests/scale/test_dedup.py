@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secateur.scale import dedup
+from secateur.scale import dedup, storage
 from secateur.scale.dedup import Comparing, compare, most_alike, preferred, removed, roots
 from secateur.scale.exchange import Bucket, Slices, buckets, part
 from secateur.scale.split import split
@@ -249,3 +249,17 @@ def test_buckets_are_neighbouring_clusters_up_to_so_many_rows_and_a_larger_one_a
     rows = np.concatenate([part(b, Slices.of(b), "rows") for b in found])
     assert rows.tolist() == places.tolist()
     assert all(isinstance(b, Bucket) for b in found)
+
+
+def test_what_lies_far_away_is_read_in_the_order_it_is_asked_for(monkeypatch):
+    """More places than are read at a time."""
+    monkeypatch.setattr(storage, "_READERS", 2)
+    places = [Place(f"memory://far/{n}.npy") for n in range(300)]
+    for n, place in enumerate(places):
+        place.write_array(np.arange(n, n + 3))
+    assert [rows.tolist() for rows in storage.together(Place.read_array, places)] == [
+        [n, n + 1, n + 2] for n in range(300)
+    ]
+    found = storage.together(lambda place, low, high: place.read_rows(low, high).tolist(), places, [1] * 300, [2] * 300)
+    assert list(found) == [[n + 1] for n in range(300)]
+    places[0].remove()

@@ -1,6 +1,8 @@
 """From what is left of each cluster to what is kept: sizes and spread, quotas, the manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class Left:
     """What earlier stages found out about a bucket: who passed a filter, and who is a duplicate."""
 
     bucket: Bucket
-    passed: tuple[Place, ...] | None
+    passed: Sequence[Place] | None
     compared: Place | None
     threshold: float
 
@@ -50,6 +52,11 @@ class Rows:
     passed: np.ndarray
     duplicate: np.ndarray
     alike: np.ndarray
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each cluster begins and ends."""
+        return list(pairwise(np.concatenate([[0], np.cumsum(self.slices.clusters)]).tolist()))
 
     @property
     def left(self) -> np.ndarray:
@@ -99,6 +106,21 @@ def d_inter(centroids: Float[np.ndarray, "clusters dims"], neighbours: int = 20)
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Measure how far centroids lie from their neighbours."""
+
+    fitted: Place
+    neighbours: int
+
+
+def apart(task: Apart, folder: Place) -> Summary:
+    """Write d_inter of all clusters (clusters,)."""
+    found = d_inter((task.fitted / "centroids.npy").read_array(), task.neighbours)
+    (folder / "d_inter.npy").write_array(found)
+    return {"clusters": len(found)}
+
+
+@dataclass(frozen=True)
 class Reaching:
     """How many rows of each cluster of a bucket a threshold of distance keeps, but its floor at least."""
 
@@ -113,9 +135,10 @@ class Reaching:
         rows = self.left.load()
         distances = np.float32(self.sign) * part(self.left.bucket, rows.slices, "distances")
         counts = np.empty((len(self.thresholds), len(self.floors)), dtype=np.int64)
-        for cluster, floor in enumerate(self.floors):
-            found = np.sort(distances[rows.left & (rows.of == cluster)])
-            counts[:, cluster] = np.maximum(floor, len(found) - np.searchsorted(found, self.thresholds))
+        left = rows.left
+        for cluster, (first, end) in enumerate(rows.spans):
+            found = np.sort(distances[first:end][left[first:end]])
+            counts[:, cluster] = np.maximum(self.floors[cluster], len(found) - np.searchsorted(found, self.thresholds))
         return counts
 
 
@@ -138,7 +161,7 @@ class Choosing:
     quotas: np.ndarray  # (clusters of the bucket,)
     prefer: Prefer
     seed: int
-    starts: tuple[int, ...]  # the first row of each unit, and one past the last
+    starts: Place  # the first row of each unit, and one past the last
     out: Place
     name: str
 
@@ -147,10 +170,9 @@ def choose(task: Choosing, folder: Place) -> Summary:
     """Write the bucket's part of the manifest and of the kept ids, and the kept rows unit by unit."""
     rows, bucket = task.left.load(), task.left.bucket
     ids, numbers, distances = (part(bucket, rows.slices, name) for name in ("ids", "rows", "distances"))
-    kept = np.zeros(len(rows.of), dtype=bool)
-    firsts = np.searchsorted(rows.of, np.arange(len(task.quotas) + 1))
-    for cluster, quota in enumerate(task.quotas):
-        places = firsts[cluster] + np.flatnonzero(rows.left[firsts[cluster] : firsts[cluster + 1]])
+    kept, left = np.zeros(len(rows.of), dtype=bool), rows.left
+    for quota, (first, end) in zip(task.quotas, rows.spans, strict=True):
+        places = first + np.flatnonzero(left[first:end])
         kept[places[preferred(distances[places], numbers[places], task.prefer, task.seed + 1)[:quota]]] = True
     reason = np.select([kept, ~rows.passed, rows.duplicate], [KEPT, FILTERED, DUPLICATE], PRUNED)
     guests = Slices.of(bucket, GUEST)
@@ -163,7 +185,7 @@ def choose(task: Choosing, folder: Place) -> Summary:
     write_ids(task.out / "kept_ids.parquet" / part_of, ids[kept])
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
-    (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts))
+    (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts.read_array()))
     return {"rows": len(ids), "kept": int(kept.sum()), "groups": _groups(every, stays, rows.duplicate & rows.passed)}
 
 

@@ -79,7 +79,7 @@ class Comparing:
     bucket: Bucket
     prefer: Prefer
     seed: int
-    passed: tuple[Place, ...] | None
+    passed: Sequence[Place] | None
     name: str
 
 

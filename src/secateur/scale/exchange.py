@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.scale.storage import Place
+from secateur.scale.storage import Place, together
 
 
 @dataclass(frozen=True)
@@ -15,20 +15,18 @@ class Bucket:
     first: int
     end: int
     rows: int
-    units: tuple[Place, ...]
+    units: Sequence[Place]
 
 
 def buckets(units: Sequence[Place], clusters: int, *, rows: int) -> list[Bucket]:
     """Clusters in their order, together up to about `rows` rows; a cluster of more has a bucket of its own."""
     sizes = np.zeros(clusters, dtype=np.int64)
-    for unit in units:
-        sizes += np.diff((unit / "firsts.npy").read_array())
-    out, first = [], 0
+    for firsts in together(lambda unit: (unit / "firsts.npy").read_array(), units):
+        sizes += np.diff(firsts)
+    out, first, sums = [], 0, np.concatenate([[0], np.cumsum(sizes)])
     while first < clusters:
-        end = first + 1
-        while end < clusters and sizes[first : end + 1].sum() <= rows:
-            end += 1
-        out.append(Bucket(first, end, int(sizes[first:end].sum()), tuple(units)))
+        end = max(first + 1, int(np.searchsorted(sums, sums[first] + rows, side="right")) - 1)
+        out.append(Bucket(first, end, int(sums[end] - sums[first]), units))
         first = end
     return out
 
@@ -44,8 +42,10 @@ class Slices:
     @classmethod
     def of(cls, bucket: Bucket, prefix: str = "") -> "Slices":
         """Read the places of a bucket's clusters."""
-        places = [u / f"{prefix}firsts.npy" for u in bucket.units]
-        firsts = np.stack([place.read_rows(bucket.first, bucket.end + 1) for place in places])
+        def read(unit: Place) -> np.ndarray:
+            return (unit / f"{prefix}firsts.npy").read_rows(bucket.first, bucket.end + 1)
+
+        firsts = np.stack(list(together(read, bucket.units)))
         return cls(firsts[:, :-1], firsts[:, 1:], prefix)
 
     def __len__(self) -> int:
@@ -67,11 +67,9 @@ class Slices:
 def part(bucket: Bucket, slices: Slices, name: str, *, source: Sequence[Place] | None = None) -> np.ndarray:
     """One part of a bucket's rows, cluster by cluster. source: folders with parts of the same order as the units'."""
     of = source if source is not None else bucket.units
-    lows, highs = slices.starts[:, 0], slices.ends[:, -1]
-    found = [
-        (u / f"{slices.prefix}{name}.npy").read_rows(int(a), int(b)) for u, a, b in zip(of, lows, highs, strict=True)
-    ]
-    return np.concatenate(found)[slices.order]
+    lows, highs, file = slices.starts[:, 0].tolist(), slices.ends[:, -1].tolist(), f"{slices.prefix}{name}.npy"
+    found = together(lambda unit, low, high: (unit / file).read_rows(low, high), of, lows, highs)
+    return np.concatenate(list(found))[slices.order]
 
 
 def pieces(bucket: Bucket, slices: Slices, name: str, *, most: int) -> Iterator[np.ndarray]:

@@ -14,6 +14,8 @@ from secateur.scale.storage import Place
 
 _RANGE = 1 << 22
 """About as many ids are looked through by a task."""
+_TOLD = 20
+"""So many pairs of a range are looked at: more than two strings with one key by chance are not to be expected."""
 
 
 def ranges(rows: int) -> int:
@@ -51,14 +53,12 @@ def write_keys(ids: np.ndarray, start: int, parts: int, folder: Place) -> None:
 class Looking:
     """Look through one range of the ids."""
 
-    folders: tuple[Place, ...]  # a unit
-    units: tuple[Unit, ...]
-    columns: Columns
+    folders: Sequence[Place]  # a unit
     part: int
 
 
 def look(task: Looking, folder: Place) -> Summary:
-    """Raise DataError where an id is there twice."""
+    """Say which rows have the same key, by pairs, the first of them all."""
     found, rows = [], []
     for unit in task.folders:
         low, high = (int(v) for v in (unit / "key_firsts.npy").read_rows(task.part, task.part + 2))
@@ -67,19 +67,19 @@ def look(task: Looking, folder: Place) -> Summary:
     key, row = np.concatenate(found), np.concatenate(rows)
     order = np.lexsort((row, key))
     twice = np.flatnonzero(key[order][1:] == key[order][:-1])
-    for place in twice:
-        _tell(task, int(row[order[place]]), int(row[order[place + 1]]))
-    return {"rows": len(key)}
+    pairs = np.stack([row[order[twice]], row[order[twice + 1]]], axis=1)
+    return {"rows": len(key), "twice": pairs[:_TOLD].tolist()}
 
 
-def _tell(task: Looking, one: int, other: int) -> None:
-    """The error about two rows of the same id; none where two strings happen to have the same hash."""
-    first, second = (_at(task.units, task.columns, row) for row in (one, other))
-    if first[0] == second[0]:
-        raise DataError(
-            f"ids: {told(first[0])!r} is there twice, in {first[1].shard.url} and in {second[1].shard.url} (rows {one} "
-            f"and {other} of all); give each row an id of its own, or leave out the shard that is there twice"
-        )
+def tell(units: Sequence[Unit], columns: Columns, pairs: Sequence[Sequence[int]]) -> None:
+    """Raise DataError about two rows of the same id; two strings may happen to have the same key, and are none."""
+    for one, other in pairs:
+        first, second = (_at(units, columns, row) for row in (one, other))
+        if first[0] == second[0]:
+            raise DataError(
+                f"ids: {told(first[0])!r} is there twice, in {first[1].shard.url} and in {second[1].shard.url} (rows "
+                f"{one} and {other} of all); give each row an id of its own, or leave out the shard that is there twice"
+            )
 
 
 def _at(units: Sequence[Unit], columns: Columns, row: int) -> tuple[object, Unit]:

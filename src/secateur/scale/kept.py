@@ -1,7 +1,7 @@
 """What is kept, in the forms that others read: shards as they were, lists of ids and keys."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Keeping:
 
     unit: Unit
     number: int
-    chosen: tuple[Place, ...]
+    chosen: Sequence[Place]
     target: Place
 
 
@@ -54,13 +54,15 @@ def _taken(file: Any, unit: Unit, rows: np.ndarray) -> Iterator[Any]:
         if high > low:
             yield batch.take(pa.array(rows[low:high] - at))
         at += len(batch)
+        if at > rows[-1]:
+            return
 
 
 @dataclass(frozen=True)
 class BadRows:
     """Tell in the manifest of rows whose embeddings are no good. units: folders that list them."""
 
-    units: tuple[Place, ...]
+    units: Sequence[Place]
     target: Place
 
 
@@ -83,18 +85,25 @@ class Listing:
 
 def lists(task: Listing, folder: Place) -> Summary:
     """`uids`: kept_uids.npy as DataComp reads it, sorted pairs of 64 bits; `keys`: a line a key, for webdataset."""
+    import pyarrow as pa
+
+    columns = [_read_ids(place) for place in task.parts]
+    if task.form == "keys":
+        keys = pa.chunked_array([column.cast(pa.large_string()) for column in columns]).sort()
+        with task.target.writing() as file:
+            for chunk in keys.chunks:
+                file.writelines(f"{key}\n".encode() for key in chunk.to_pylist())
+    else:
+        pairs = np.concatenate([uids(column.to_pylist()) for column in columns])
+        task.target.write_array(np.sort(pairs))
+    return {"rows": sum(len(column) for column in columns)}
+
+
+def _read_ids(place: Place) -> Any:
     import pyarrow.parquet as pq
 
-    found = []
-    for place in task.parts:
-        with place.open() as file:
-            found += pq.read_table(file)["id"].to_pylist()
-    if task.form == "keys":
-        with task.target.writing() as file:
-            file.writelines(f"{key}\n".encode() for key in sorted(found, key=str))
-    else:
-        task.target.write_array(uids(found))
-    return {"rows": len(found)}
+    with place.open() as file:
+        return pq.read_table(file)["id"].combine_chunks()
 
 
 def uids(ids: list[Any]) -> np.ndarray:

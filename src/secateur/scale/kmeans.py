@@ -53,10 +53,9 @@ def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> 
     of = nearest(rows, whole)[0][:, 0]
     counts = np.bincount(of, minlength=groups)
     parts = largest_remainder(counts / len(rows) * clusters, clusters, low=np.minimum(counts, 1), high=counts)
-    inner = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
-    filled = np.flatnonzero(parts)
-    firsts = np.concatenate([[0], np.cumsum([len(part) for part in inner])])
-    return Centroids(np.concatenate(inner), coarse[filled], firsts)
+    inside = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
+    firsts = np.concatenate([[0], np.cumsum([len(part) for part in inside])])
+    return Centroids(np.concatenate(inside), coarse[np.flatnonzero(parts)], firsts)
 
 
 def _means(rows: np.ndarray, clusters: int, seed: int, iterations: int) -> np.ndarray:

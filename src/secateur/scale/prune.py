@@ -17,7 +17,7 @@ from secateur.scale.quotas import Choice, Quotas, count_of, quotas
 from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.stage import Stage, Summary, numbered
-from secateur.scale.storage import Place, expand
+from secateur.scale.storage import Folders, Place, expand
 from secateur.scale.tell import Pruned, note, tell_clusters, told
 
 DEDUP = Dedup()
@@ -50,13 +50,9 @@ def prune(
 
     Raises DataError for shards that do not fit together or hold bad rows, WrongData for an OUT of something else.
     """
-    for name in write:
-        if name not in ("shards", *kept.LISTS):
-            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
-    run = begin(
-        shards, out, columns=columns, clustering=clustering, filter=filter, engine=engine, workers=workers,
-        force=force, quiet=quiet,
-    )  # fmt: skip
+    _check_forms(write)
+    asked: dict[str, Any] = {"columns": columns, "clustering": clustering, "filter": filter}
+    run = begin(shards, out, **asked, engine=engine, workers=workers, force=force, quiet=quiet)
     if keep is not None:
         count_of(keep, run.found.rows)  # what is impossible stops here
     started = time.perf_counter()
@@ -75,6 +71,12 @@ def prune(
     tell_clusters(run, laid, rest, wanted)
     note(run, asked | {"groups": groups}, result, time.perf_counter() - started)
     return result
+
+
+def _check_forms(write: Sequence[str]) -> None:
+    for name in write:
+        if name not in ("shards", *kept.LISTS):
+            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
 
 
 def begin(
@@ -148,7 +150,9 @@ def select(
             (run.out / name).remove()
         stage.folder.remove()
         selected.write_json(stage.digest)
-    starts = (*(unit.start for unit in run.found.units), run.found.rows)
+    starts = stage.folder / "starts.npy"
+    if not starts.exists():
+        starts.write_array(np.array([*(unit.start for unit in run.found.units), run.found.rows]))
     parts = np.split(wanted.kept, [left.bucket.end for left in rest.left][:-1])
     tasks = {
         name: choose.Choosing(left, quota, how.preferred, seed, starts, run.out, name)
@@ -166,7 +170,7 @@ def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summa
     """Write the kept rows in one of the other forms."""
     stage = Stage(form, {}, selected.folder, selected)  # inside, so that it goes with the selection
     if form == "shards":
-        chosen = tuple(selected.folder / "rows" / name for name in numbered(laid.buckets))
+        chosen = Folders(selected.folder / "rows", len(laid.buckets))
         tasks: Mapping[str, Any] = {
             name: kept.Keeping(unit, number, chosen, run.out / "kept" / f"{name}.parquet")
             for number, (name, unit) in enumerate(numbered(run.found.units).items())

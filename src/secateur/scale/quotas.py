@@ -12,6 +12,7 @@ from secateur.scale.filters import total
 from secateur.scale.quota import largest_remainder, shares
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.stage import Stage, numbered
+from secateur.scale.storage import Place, together
 from secateur.scale.thresholds import asked, largest_reaching
 
 By = Literal["density", "prototypes", "random"]
@@ -94,7 +95,10 @@ def count_of(keep: int | float, rows: int, rest: Remaining | None = None) -> int
 def quotas(run: Run, laid: Clustered, rest: Remaining, how: Choice, count: int) -> Quotas:
     """Whole numbers of sum `count`, none above what is left of a cluster."""
     stage = Stage("quota", how.asked() | {"count": count}, run.out, rest.stage)
-    inter = choose.d_inter(laid.centroids.fine, how.neighbours)
+    beside = Stage("inter", {"neighbours": how.neighbours}, run.out, laid.fitted)
+    apart = choose.Apart(laid.fitted.folder, how.neighbours)
+    run.stage(beside, "measuring how far clusters lie apart", choose.apart, numbered([apart]))
+    inter = (beside.folder / "d_inter.npy").read_array()
     if how.by == "prototypes":
         kept = _prototypes(run, rest, stage, how, count)
         return Quotas(kept, kept / count, inter, stage)
@@ -136,6 +140,8 @@ def _prototypes(run: Run, rest: Remaining, stage: Stage, how: Choice, count: int
     edge = np.array([np.nextafter(threshold, np.float32(np.inf)), threshold])
     last = Stage("edge", {"threshold": str(threshold)}, run.out, stage)
     run.stage(last, "counting what is beyond it", choose.reach_each, tasks(edge))
-    above, level = np.concatenate([(last.folder / f"{n}.npy").read_array() for n in numbered(parts)], axis=1)
+    above, level = np.concatenate(
+        list(together(Place.read_array, [last.folder / f"{n}.npy" for n in numbered(parts)])), axis=1
+    )
     room = np.cumsum(level - above)
     return above + np.diff(np.minimum(room, count - above.sum()), prepend=0)

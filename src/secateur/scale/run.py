@@ -17,7 +17,7 @@ from secateur.scale.filters import Filter
 from secateur.scale.kmeans import Centroids
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.stage import Stage, Summary, numbered
-from secateur.scale.storage import Place
+from secateur.scale.storage import Folders, Place, together
 from secateur.scale.thresholds import asked, largest_reaching
 
 
@@ -74,8 +74,9 @@ class Dedup:
 class Clustered:
     """Rows laid out by cluster."""
 
+    fitted: Stage
     stage: Stage
-    units: tuple[Place, ...]
+    units: Sequence[Place]
     buckets: tuple[Bucket, ...]
     centroids: Centroids
     summaries: list[Summary]
@@ -160,16 +161,15 @@ class Run:
             for name, unit in numbered(self.found.units).items()
         }
         summaries = self.stage(laid, "laying rows out by cluster", cluster.assign, tasks)
-        units = tuple(laid.folder / name for name in tasks)
-        looking = [ids.Looking(units, self.found.units, self.columns, p) for p in range(parts)]
-        self.stage(
-            Stage("ids", {}, self.out, laid), "looking for ids that are there twice", ids.look, numbered(looking)
-        )
+        units, looked = Folders(laid.folder, len(tasks)), Stage("ids", {}, self.out, laid)
+        looking = numbered([ids.Looking(units, p) for p in range(parts)])
+        for found in self.stage(looked, "looking for ids that are there twice", ids.look, looking):
+            ids.tell(self.found.units, self.columns, found["twice"])
         centroids = Centroids.open(fitted.folder)
         grouped = tuple(buckets(units, len(centroids), rows=how.unit_rows))
-        return Clustered(laid, units, grouped, centroids, summaries)
+        return Clustered(fitted, laid, units, grouped, centroids, summaries)
 
-    def filtered(self, laid: Clustered, how: Filter | None) -> tuple[Stage, tuple[Place, ...] | None]:
+    def filtered(self, laid: Clustered, how: Filter | None) -> tuple[Stage, Sequence[Place] | None]:
         """Who passes the filter: a folder a unit, or None where there is no filter."""
         if how is None:
             return laid.stage, None
@@ -188,7 +188,7 @@ class Run:
         summaries = self.stage(through, f"filtering by {how.column}", filters.passing, passing)
         if not sum(s["passed"] for s in summaries):
             raise SecateurError(f"filter: no row passes {how.asked()}; look at the range of {how.column}")
-        return through, tuple(through.folder / name for name in names)
+        return through, Folders(through.folder, len(names))
 
     def _bounds(self, read: Stage, places: Sequence[Place], how: Filter, rows: int) -> tuple[float, float]:
         """The range in which the top, and the quantiles, of a filter lie."""
@@ -233,7 +233,7 @@ class Run:
         counted = Stage("left", {"threshold": str(threshold)}, self.out, stage)
         tasks = {n: choose.Measuring(one, n) for n, one in zip(names, left, strict=True)}
         summaries = self.stage(counted, "counting what is left", choose.measure, tasks)
-        found = np.concatenate([(counted.folder / f"{n}.npy").read_array() for n in names])
+        found = np.concatenate(list(together(Place.read_array, [counted.folder / f"{n}.npy" for n in names])))
         with np.errstate(invalid="ignore"):
             spread = found[:, 1] / found[:, 0]
         counts, sizes = found[:, 0].astype(np.int64), found[:, 2].astype(np.int64)

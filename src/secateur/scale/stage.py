@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.scale.engines import Engine
-from secateur.scale.storage import Place
+from secateur.scale.storage import Place, together
 
 Summary = dict[str, Any]
 """What a task says of what it did; small, since it goes through the process that gives out tasks."""
@@ -58,10 +58,13 @@ class Stage:
         advance: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Summary]:
         """Do what is not done; the summaries of all tasks, in their order. work(task, folder) writes into folder."""
-        markers = self.folder / "done"
+        folder = self.folder
+        markers = folder / "done"
         there = {name.removesuffix(".json") for name in markers.names() if name.endswith(".json")}
-        done = {name: (markers / f"{name}.json").read_json() for name in tasks if name in there}
-        jobs = [Job(name, self.folder, task, work) for name, task in tasks.items() if name not in done]
+        there &= tasks.keys()
+        summaries = together(Place.read_json, [markers / f"{name}.json" for name in sorted(there)])
+        done = dict(zip(sorted(there), summaries, strict=True))
+        jobs = [Job(name, folder, task, work) for name, task in tasks.items() if name not in done]
         advance(len(done), len(tasks))
         for place, summary in engine.map(perform, jobs) if jobs else ():
             done[jobs[place].name] = summary
