@@ -25,7 +25,7 @@ def pruned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scale")
     data = made(strings=True)
     shards = write(folder / "shards", data)
-    clustering = Clustering(clusters=12, unit_rows=64)
+    clustering = Clustering(clusters=12, unit_rows=64, border=0.0)
     out = folder / "out"
     result = prune(shards, out, keep=0.3, clustering=clustering, write=["shards", "uids", "keys"])
     return SimpleNamespace(data=data, shards=shards, out=out, result=result, clustering=clustering)

@@ -58,7 +58,7 @@ def prune(
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
-    count = rest.rows if keep is None else count_of(keep, run.found.rows, rest)
+    count = rest.rows if keep is None else count_of(keep, run.found.rows, rest.rows, rest.alike)
     wanted = quotas(run, laid, rest, choice, count)
     selected, groups = select(run, laid, rest, wanted, choice, seed=clustering.seed)
     for name in write:
@@ -94,8 +94,7 @@ def begin(
     """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
     columns, place = columns or Columns(), Place(str(out))
     read = columns if filter is None else replace(columns, scores=(*columns.scores, filter.column))
-    files = expand([shards] if isinstance(shards, str) else list(shards))
-    found = survey(files, read, unit_rows=clustering.unit_rows)
+    found = survey(expand(shards), read, unit_rows=clustering.unit_rows)
     there = place.names()
     if force and "run.json" in there:
         for name in OURS:

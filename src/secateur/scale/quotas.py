@@ -1,5 +1,6 @@
 """How much of each cluster is kept, by its density, by the distance of single rows, or evenly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,8 +73,11 @@ class Quotas:
     stage: Stage
 
 
-def count_of(keep: int | float, rows: int, rest: Remaining | None = None) -> int:
-    """How many rows a fraction of all rows, or a count, is; an error where not so many are there, or left."""
+def count_of(keep: int | float, rows: int, left: int | None = None, alike: Sequence[int] = ()) -> int:
+    """How many rows a fraction of all rows, or a count, is; an error where not so many are there, or left.
+
+    alike: how many rows would be duplicates at each of `dedup.LEVELS`, for the error.
+    """
     if isinstance(keep, float) and not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep}")
     count = int(keep * rows + 1e-9) if isinstance(keep, float) else keep
@@ -81,13 +85,13 @@ def count_of(keep: int | float, rows: int, rest: Remaining | None = None) -> int
         raise SecateurError(f"keep: expected to keep a row at least, but {keep} of {rows} rows are {count}")
     if count > rows:
         raise SecateurError(f"keep: expected at most the {rows} rows there are, got {count}")
-    if rest is not None and count > rest.rows:
-        levels = zip(dedup.LEVELS, rest.alike, strict=False)
+    if left is not None and count > left:
+        levels = zip(dedup.LEVELS, alike, strict=False)
         gone = ", ".join(f"{n} above {level}" for level, n in levels)
         dups = f"; or take fewer rows for duplicates (by cosine, these have one like them: {gone})" if gone else ""
         raise SecateurError(
-            f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {rest.rows}: keep at most "
-            f"{np.floor(1e4 * rest.rows / rows) / 1e4:.4f}, or filter less{dups}"
+            f"keep: {count} of {rows} rows are asked for, but filter and dedup leave {left}; keep at most "
+            f"{np.floor(1e4 * left / rows) / 1e4:.4f}, or filter less{dups}"
         )
     return count
 

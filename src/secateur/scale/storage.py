@@ -176,7 +176,7 @@ def expand(patterns: str | Sequence[str]) -> list[Place]:
     Raises DataError where one of them names no file.
     """
     found: list[Place] = []
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
         place = Place(str(pattern))
         files, path = place._found
         if any(sign in path for sign in "*?["):
