@@ -23,7 +23,7 @@ def outcome(folder, data, *, border, clusters=3, **options):
 
 
 def plainly(rows, distances, taken):
-    """Who is a duplicate where every row is compared with every row before it, the farthest from their centroid first."""
+    """Who is a duplicate where every row is compared with all before it, the farthest from their centroids first."""
     order = [i for i in np.lexsort((np.arange(len(rows)), -distances)) if taken[i]]
     gone = np.zeros(len(rows), dtype=bool)
     for place, one in enumerate(order):
@@ -43,7 +43,7 @@ def test_with_guests_everywhere_duplicates_are_those_of_all_rows_together(tmp_pa
 
 
 def test_a_pair_across_a_border_is_found_with_guests_and_lost_without(tmp_path):
-    """Sixty pairs around a circle, one degree wide and six apart: among 25 clusters some lie on two sides of a border."""
+    """Sixty pairs around a circle, one degree wide and six apart: of 25 clusters some part a pair."""
     angles = np.deg2rad(np.stack([np.arange(60) * 6 - 0.5, np.arange(60) * 6 + 0.5], axis=1).ravel())
     data = made(120, dims=2, blobs=2, planted=0)
     data.embeddings[:] = np.stack([np.cos(angles), np.sin(angles)], axis=1)
