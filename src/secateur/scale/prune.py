@@ -138,7 +138,8 @@ def select(
         selected.remove()
         for name in OURS[2:]:
             (run.out / name).remove()
-        stage.folder.remove()
+        for done in (stage, *(Stage(name, {}, run.out, stage) for name in ("bad", "shards", *kept.LISTS))):
+            done.folder.remove()  # what stood there has gone with the outputs of the selection after it
         selected.write_json(stage.digest)
     starts = (*(unit.start for unit in run.found.units), run.found.rows)
     parts = np.split(wanted.kept, [left.bucket.end for left in rest.left][:-1])
