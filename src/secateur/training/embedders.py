@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError, reason
+from secateur.extras import optional
 from secateur.registry import unknown
-from secateur.training.foreign import optional, own_net
+from secateur.training.foreign import own_net
 from secateur.training.seeding import initialised
 
 KINDS = ("input", "timm:NAME", "transformers:NAME", "package.module:function")
