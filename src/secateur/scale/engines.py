@@ -9,7 +9,7 @@ from typing import Any
 from secateur.errors import SecateurError
 
 Work = Callable[[Any], Any]
-_TRIES = 3
+TRIES = 3
 """How often a task that takes its worker down is tried in all."""
 
 
@@ -60,7 +60,7 @@ class Local(Engine):
                     yield place, result
             except _died() as error:
                 tries += 1
-                if tries == _TRIES:
+                if tries == TRIES:
                     raise SecateurError(
                         f"workers: one died {tries} times ({type(error).__name__}), most likely for want of memory; "
                         f"run the same command again with fewer --workers or smaller --unit-rows"

@@ -147,7 +147,8 @@ def select(
         selected.remove()
         for name in OURS[2:]:
             (run.out / name).remove()
-        stage.folder.remove()
+        for done in (stage, *(Stage(name, {}, run.out, stage) for name in ("bad", "shards", *kept.LISTS))):
+            done.folder.remove()  # what stood there has gone with the outputs of the selection after it
         selected.write_json(stage.digest)
     starts = stage.folder / "starts.npy"
     if not starts.exists():

@@ -13,8 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import DataError, StoreError, reason
+from secateur.errors import DataError, SecateurError, StoreError, reason
 from secateur.store.files import replacing
+
+_AHEAD = 4 << 20
+"""Bytes of a remote file that are read ahead; the clients' own 50 MB would be read for every column of a shard."""
+_HEAD = 4096
+"""Bytes in which the header of an array is looked for; a short array is there with it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Place:
         return Place(f"{self.url.rstrip('/')}/{name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Place, (self.url,)
+        path = self.local
+        return Place, (self.url if path is None else str(path),)  # a worker may be in another folder
 
     @property
     def name(self) -> str:
@@ -49,33 +55,39 @@ class Place:
         files, path = self._found
         return Path(path) if "file" in _protocols(files) else None
 
+    def _now(self) -> tuple[Any, str]:
+        """The file system and the path in it, nothing remembered of what was there before: others write too."""
+        files, path = self._found
+        files.invalidate_cache()
+        return files, path
+
     def exists(self) -> bool:
         """Is there such a file or folder?"""
-        files, path = self._found
-        return bool(files.exists(path))
+        files, path = self._now()
+        with _trying(self.url, "cannot be reached"):
+            return bool(files.exists(path))
 
     def names(self) -> list[str]:
         """The names in a folder, sorted; none where there is no folder."""
-        files, path = self._found
-        files.invalidate_cache()
-        try:
-            return sorted(found.rstrip("/").rpartition("/")[2] for found in files.ls(path, detail=False))
-        except FileNotFoundError:
-            return []
+        files, path = self._now()
+        with _trying(self.url, "cannot be listed"):
+            try:
+                return sorted(found.rstrip("/").rpartition("/")[2] for found in files.ls(path, detail=False))
+            except FileNotFoundError:
+                return []
 
     def remove(self) -> None:
         """Delete a file, or a folder and what is in it, if it is there."""
-        files, path = self._found
-        if files.exists(path):
-            files.rm(path, recursive=True)
+        files, path = self._now()
+        with _trying(self.url, "cannot be removed"):
+            if files.exists(path):
+                files.rm(path, recursive=True)
 
     def open(self) -> Any:
         """To read from, anywhere in it."""
-        files, path = self._found
-        try:
-            return files.open(path, "rb")
-        except OSError as error:
-            raise StoreError(f"{self.url}: cannot be read ({reason(error)})") from None
+        files, path = self._now()
+        with _trying(self.url, "cannot be read"):
+            return files.open(path, "rb", block_size=_AHEAD)
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
@@ -87,18 +99,16 @@ class Place:
             return
         buffer = io.BytesIO()
         yield buffer
-        try:
+        with _trying(self.url, "could not be written"):
             files.pipe_file(path, buffer.getvalue())
-        except OSError as error:
-            raise StoreError(f"{self.url}: could not be written ({reason(error)})") from None
 
     def read_json(self) -> Any:
         """What stands in a JSON file."""
-        with self.open() as file:
-            try:
-                return json.loads(file.read())
-            except ValueError as error:
-                raise StoreError(f"{self.url}: damaged ({error}); delete it and run again") from None
+        text = self._span(0, None)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise StoreError(f"{self.url}: damaged ({error}); delete it and run again") from None
 
     def write_json(self, value: Any) -> None:
         """A value as JSON."""
@@ -116,8 +126,21 @@ class Place:
 
     def read_rows(self, start: int, stop: int | None) -> np.ndarray:
         """The rows [start, stop) of a .npy file, and nothing else of it."""
-        with self.open() as file:
-            return _rows(file, self.url, start, stop)
+        head = self._span(0, _HEAD)
+        shape, kind, at = _header(head, self.url)
+        stop = shape[0] if stop is None else min(stop, shape[0])
+        count, width = max(0, stop - start), kind.itemsize * int(np.prod(shape[1:], dtype=int))
+        low, high = at + start * width, at + (start + count) * width
+        data = head[low:high] if high <= len(head) or low == high else self._span(low, high)
+        if len(data) != count * width:
+            raise StoreError(f"{self.url}: cut off; delete it and run again")
+        return np.frombuffer(data, dtype=kind).reshape(count, *shape[1:])
+
+    def _span(self, start: int, end: int | None) -> bytes:
+        """Some bytes of the file in one go, fewer where it ends before."""
+        files, path = self._found
+        with _trying(self.url, "cannot be read"):
+            return files.cat_file(path, start=start, end=end)
 
 
 @dataclass(frozen=True)
@@ -150,20 +173,27 @@ def together(read: Callable[..., Any], places: Sequence[Place], *others: Sequenc
             yield from pool.map(lambda one: read(*one), asked[start : start + 64 * _READERS])
 
 
-def _rows(file: Any, url: str, start: int, stop: int | None) -> np.ndarray:
+@contextmanager
+def _trying(url: str, what: str) -> Iterator[None]:
+    """Whatever the client of a store raises, as an error that names the file."""
+    try:
+        yield
+    except SecateurError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{url}: {what} ({reason(error)})") from error
+
+
+def _header(head: bytes, url: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and type of an array, and where its rows begin."""
+    file = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(file)
     except ValueError as error:
         raise StoreError(f"{url}: damaged ({reason(error)}); delete it and run again") from None
-    stop = shape[0] if stop is None else min(stop, shape[0])
-    count, width = max(0, stop - start), int(np.prod(shape[1:], dtype=int))
-    file.seek(start * width * kind.itemsize, 1)
-    data = file.read(count * width * kind.itemsize)
-    if len(data) != count * width * kind.itemsize:
-        raise StoreError(f"{url}: cut off; delete it and run again")
-    return np.frombuffer(data, dtype=kind).reshape(count, *shape[1:])
+    return shape, kind, file.tell()
 
 
 def _protocols(files: Any) -> tuple[str, ...]:
@@ -178,7 +208,7 @@ def expand(patterns: str | Sequence[str]) -> list[Place]:
     found: list[Place] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         place = Place(str(pattern))
-        files, path = place._found
+        files, path = place._now()
         if any(sign in path for sign in "*?["):
             names = sorted(files.glob(path))
         elif files.isdir(path):

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError, reason
+from secateur.extras import optional
 from secateur.registry import unknown
-from secateur.training.foreign import optional, own_net
+from secateur.training.foreign import own_net
 from secateur.training.nets import Normalised, load_net, model_in
 from secateur.training.probes.penultimate import Penultimate
 from secateur.training.seeding import initialised
