@@ -29,7 +29,7 @@ _HOMES = {
     "plan": "secateur.study.plan",
     "open_data": "secateur.data.source",
 }
-_MODULES = ("checks", "dynamic", "fields", "scores", "select")
+_MODULES = ("checks", "dynamic", "fields", "scale", "scores", "select")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

@@ -133,22 +133,29 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 
 def works_on_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options; it receives them as `job`."""
-    own = [p for name, p in inspect.signature(command).parameters.items() if name != "job"]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in _SHARED.items()
-    ]
 
-    @wraps(command)
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _SHARED}
         json, out = options.pop("json"), options["out"]
         options["memory"] = parse_memory(options["memory"])
         command(**given, job=Job(json, out, {n: v for n, v in options.items() if v is not None} | {"quiet": json}))
 
-    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
-    del run.__wrapped__
+    return with_options(run, command, _SHARED)
+
+
+def with_options(
+    run: Callable[..., None], command: Callable[..., Any], shared: dict[str, tuple[Any, Any]]
+) -> Callable[..., None]:
+    """`run` with the name, help and options of the command, but for its `job`, and the shared ones after them."""
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "job"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in shared.items()
+    ]
+    wraps(command)(run)
+    run.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
+    del run.__wrapped__  # type: ignore[attr-defined]
     return run
 
 

@@ -95,10 +95,13 @@ def _print_comparison(result: Any, out: Path) -> None:
 
 def report(out: o.OutFolder) -> None:
     """Write OUT/report.html again, with pictures where the data can be found again."""
-    from secateur.report import write_report
+    from secateur.report import is_scale, write_report, write_scale_report
     from secateur.study.out import Out
     from secateur.study.session import reopen
 
+    if is_scale(out):
+        show.pairs([["report", str(write_scale_report(out))]])
+        return
     try:
         source = reopen(Out(out))
     except SecateurError as error:

@@ -75,31 +75,39 @@ def write_report(
 
 def render(material: Material, source: Source | None) -> str:
     """The page as text. Nothing from the data reaches it unescaped."""
-    import jinja2
-
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("secateur.report", "."), autoescape=True)
     subset = material.subset
     drawings = _drawings(material)
     noted = material.run["stages"].get("kept", {}).get("asked", {})
-    return environment.get_template("template.html.j2").render(
-        run=material.run,
-        data=material.run["data"],
-        provenance={} if subset is None else subset.provenance,
-        kept=None if subset is None else len(subset),
-        starved=starved(subset, material.classes) if subset is not None and material.labelled else [],
-        galleries=_galleries(material, source),
-        bad={} if source is None else dict(sorted(source.train.bad.items())[:200]),
-        bad_count=0 if source is None else len(source.train.bad),
-        comparison=material.comparison,
-        bill=material.bill,
-        student=material.student,
-        stale=subset is not None and bool(noted) and noted.get("subset") != subset.digest,
-        load=noted.get("load") if subset is not None and noted.get("subset") == subset.digest else None,
-        charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
-        specs=script_json([spec for _, _, spec in drawings]),
-        details=json.dumps(material.run, indent=2, ensure_ascii=False),
-        library=script_text(charts.library()),
+    return (
+        environment()
+        .get_template("template.html.j2")
+        .render(
+            run=material.run,
+            data=material.run["data"],
+            provenance={} if subset is None else subset.provenance,
+            kept=None if subset is None else len(subset),
+            starved=starved(subset, material.classes) if subset is not None and material.labelled else [],
+            galleries=_galleries(material, source),
+            bad={} if source is None else dict(sorted(source.train.bad.items())[:200]),
+            bad_count=0 if source is None else len(source.train.bad),
+            comparison=material.comparison,
+            bill=material.bill,
+            student=material.student,
+            stale=subset is not None and bool(noted) and noted.get("subset") != subset.digest,
+            load=noted.get("load") if subset is not None and noted.get("subset") == subset.digest else None,
+            charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
+            specs=script_json([spec for _, _, spec in drawings]),
+            details=json.dumps(material.run, indent=2, ensure_ascii=False),
+            library=script_text(charts.library()),
+        )
     )
+
+
+def environment() -> Any:
+    """Where the templates are. Nothing that is put into them reaches a page unescaped."""
+    import jinja2
+
+    return jinja2.Environment(loader=jinja2.PackageLoader("secateur.report", "."), autoescape=True)
 
 
 def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:

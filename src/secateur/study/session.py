@@ -14,8 +14,8 @@ from torch import Tensor
 from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
+from secateur.progress import Progress
 from secateur.study.out import Out
-from secateur.study.progress import Progress
 from secateur.training.loop import Position, Watch
 from secateur.training.machine import pick_device
 from secateur.training.nets import Normalised, build, default_net

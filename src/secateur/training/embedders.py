@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError, reason
+from secateur.extras import optional
 from secateur.registry import unknown
-from secateur.training.foreign import optional, own_net
+from secateur.training.foreign import own_net
+from secateur.training.nets import Normalised, load_net, model_in
+from secateur.training.probes.penultimate import Penultimate
 from secateur.training.seeding import initialised
 
-KINDS = ("input", "timm:NAME", "transformers:NAME", "package.module:function")
+KINDS = ("input", "an OUT folder", "timm:NAME", "transformers:NAME", "package.module:function")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device) -> Embe
     spec: `input`, the rows themselves, flattened, images over 255; `timm:NAME` or `transformers:NAME`, a net with the
     weights it was trained to by others, fetched the first time, behind the size and normalisation it was trained with
     (grey images as three channels alike); `package.module:function`, called as function(shape), for a net of your own
-    that takes the raw rows. timm's images are resized whole, without its central crop, which would hide the border.
+    that takes the raw rows; or the OUT folder or model file of a net of secateur, whose features are what enters its
+    last layer. timm's images are resized whole, without its central crop, which would hide the border.
 
     Raises SecateurError where there is no such thing, or no network to fetch it; MissingExtra without the package.
     """
@@ -56,6 +60,8 @@ def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device) -> Embe
         if len(shape) != 3:
             raise SecateurError(f"embedder: {spec} takes images, but the data are vectors of {shape[0]}; use input")
         net = _HUBS[name](rest)
+    elif Path(spec).exists():
+        net = Features(load_net(model_in(Path(spec)), device=device))
     elif "." in name and rest:
         with initialised(0):  # a net that draws its weights draws the same ones each time
             net = own_net("embedder", spec, shape)
@@ -69,6 +75,18 @@ class Input(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         return rows.flatten(1).float() / (255 if rows.ndim == 4 else 1)
+
+
+class Features(nn.Module):
+    """What enters the last layer of a net."""
+
+    def __init__(self, net: Normalised) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, rows: Tensor) -> Tensor:
+        with torch.autocast(rows.device.type, enabled=False):
+            return Penultimate(self.net)(rows)[0]
 
 
 class Resized(nn.Module):

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from secateur.errors import SecateurError
+from secateur.extras import optional
 from secateur.registry import unknown
-from secateur.training.foreign import optional, own_net
+from secateur.training.foreign import own_net
 from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet3, ResNet9
 from secateur.training.nets.sparse import SparseViT, Sparsity

@@ -1,0 +1,210 @@
+"""`secateur scale`: embeddings by the shard."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli import options as o
+from secateur.cli import show
+
+Shards = Annotated[list[str], typer.Argument(help="parquet shards: files, folders, globs in quotes; paths or URLs")]
+ScaleOut = Annotated[str, typer.Option("--out", help="folder or URL for everything the command writes")]
+Clusters = Annotated[int | None, typer.Option(help="how many; by default the root of the rows")]
+Sample = Annotated[int | None, typer.Option(help="rows the centroids are found from; 128 for each by default")]
+Engine = Annotated[str, typer.Option(help="who works: local, processes here; or ray")]
+Workers = Annotated[int | None, typer.Option(help="how many processes, one thread each; one a core by default")]
+UnitRows = Annotated[int, typer.Option(help="rows a task takes, which bounds the memory of a worker")]
+OnBad = Annotated[str, typer.Option(help="rows of zeros, nan or null: stop, or drop and list them")]
+Id = Annotated[str, typer.Option("--id", help="the column of ids")]
+Embedding = Annotated[str, typer.Option(help="the column of embeddings")]
+
+
+Threshold = Annotated[float, typer.Option(help="rows of a higher cosine are duplicates")]
+DedupTo = Annotated[float | None, typer.Option(help="in place of a threshold: so large a fraction is left by dedup")]
+DedupPrefer = Annotated[str, typer.Option(help="which of duplicates stays: hard, easy or random")]
+Write = Annotated[str, typer.Option(help="of what is kept also: shards, uids, keys; several with commas")]
+Score = Annotated[str | None, typer.Option(help="a column to filter by")]
+ScoreMin = Annotated[float | None, typer.Option(help="the lowest value that passes")]
+ScoreMax = Annotated[float | None, typer.Option(help="the highest value that passes")]
+ScoreTop = Annotated[float | None, typer.Option(help="the highest fraction passes")]
+ScoreQuantiles = Annotated[str | None, typer.Option(help="from one to another, as 0.1,0.9")]
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "clusters": (Clusters, None),
+    "sample": (Sample, None),
+    "write": (Write, ""),
+    "engine": (Engine, "local"),
+    "workers": (Workers, None),
+    "unit_rows": (UnitRows, 131_072),
+    "on_bad": (OnBad, "stop"),
+    "id": (Id, "id"),
+    "embedding": (Embedding, "embedding"),
+    "out": (ScaleOut, "secateur-scale"),
+    "seed": (o.Seed, 0),
+    "force": (o.Force, False),
+    "json": (o.AsJson, False),
+}
+
+
+def works_on_shards(command: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Give a command the options they share; it gives back what `secateur.scale.prune` takes beside."""
+
+    def run(**given: Any) -> None:
+        from secateur import scale as s
+
+        shared = {name: given.pop(name) for name in _SHARED}
+        clustering = s.Clustering(
+            shared["clusters"], shared["sample"], unit_rows=shared["unit_rows"], on_bad=shared["on_bad"],
+            seed=shared["seed"],
+        )  # fmt: skip
+        found = s.prune(
+            given["shards"], out=shared["out"], clustering=clustering, write=o.split_list(shared["write"]),
+            columns=s.Columns(shared["id"], shared["embedding"]), engine=shared["engine"], workers=shared["workers"],
+            force=shared["force"], quiet=shared["json"], **command(**given),
+        )  # fmt: skip
+        _tell(found, as_json=shared["json"])
+
+    return o.with_options(run, command, _SHARED)
+
+
+def _tell(found: Any, *, as_json: bool) -> None:
+    """What became of all rows, and the report where OUT is on this machine."""
+    if as_json:
+        show.as_json(found.as_json())
+        return
+    rows = [["rows", f"{found.rows:,} in {found.clusters:,} clusters"]]
+    parts = {"bad": found.bad, "filtered": found.filtered, "duplicates": found.duplicates, "pruned": found.pruned}
+    rows += [[name, f"{count:,} ({count / found.rows:.1%})"] for name, count in parts.items() if count]
+    rows.append(["kept", f"{found.kept:,} ({found.kept / found.rows:.1%})"])
+    if found.threshold is not None:
+        rows.append(["duplicate", f"above a cosine of {found.threshold:.4f}"])
+    rows.append(["in", f"{found.out}/manifest.parquet, kept_ids.parquet"])
+    if Path(found.out).is_dir():
+        from secateur.report import write_scale_report
+
+        rows.append(["report", str(write_scale_report(Path(found.out)))])
+    show.pairs(rows)
+
+
+@works_on_shards
+def prune(
+    shards: Shards,
+    *,
+    keep: o.Keep,
+    by: Annotated[str, typer.Option(help="density, prototypes or random")] = "density",
+    prefer: Annotated[
+        str | None, typer.Option(help="inside a cluster: hard, the farthest from its centroid; easy; or random")
+    ] = None,
+    floor: Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")] = 0.1,
+    threshold: Threshold = 0.95,
+    dedup_to: DedupTo = None,
+    dedup_prefer: DedupPrefer = "hard",
+    no_dedup: Annotated[bool, typer.Option("--no-dedup", help="leave duplicates in")] = False,
+    score: Score = None,
+    score_min: ScoreMin = None,
+    score_max: ScoreMax = None,
+    score_top: ScoreTop = None,
+    score_quantiles: ScoreQuantiles = None,
+) -> dict[str, Any]:
+    """Prune embeddings: cluster, filter, drop near-duplicates, keep of each cluster what its density gives it."""
+    from secateur.scale import Choice
+
+    return {
+        "keep": o.parse_keep(keep),
+        "filter": _filter(score, score_min, score_max, score_top, score_quantiles),
+        "dedup": None if no_dedup else _dedup(threshold, dedup_to, dedup_prefer),
+        "choice": Choice(by, prefer, floor, temperature),  # type: ignore[arg-type]
+    }
+
+
+@works_on_shards
+def cluster(shards: Shards) -> dict[str, Any]:
+    """Cluster embeddings: the cluster of every row, and its distance to the centroid, in OUT/manifest.parquet."""
+    return {"keep": None, "dedup": None}
+
+
+@works_on_shards
+def dedup(
+    shards: Shards, *, threshold: Threshold = 0.95, dedup_to: DedupTo = None, dedup_prefer: DedupPrefer = "hard"
+) -> dict[str, Any]:
+    """Drop near-duplicates and keep the rest."""
+    return {"keep": None, "dedup": _dedup(threshold, dedup_to, dedup_prefer)}
+
+
+@works_on_shards
+def filter(
+    shards: Shards,
+    *,
+    score: Annotated[str, typer.Option(help="the column to filter by")],
+    score_min: ScoreMin = None,
+    score_max: ScoreMax = None,
+    score_top: ScoreTop = None,
+    score_quantiles: ScoreQuantiles = None,
+) -> dict[str, Any]:
+    """Keep the rows whose column is in a range, between quantiles, or in the top fraction."""
+    return {"keep": None, "dedup": None, "filter": _filter(score, score_min, score_max, score_top, score_quantiles)}
+
+
+def _dedup(threshold: float, target: float | None, prefer: str) -> Any:
+    from secateur.scale import Dedup
+
+    return Dedup(None if target is not None else threshold, target, prefer)  # type: ignore[arg-type]
+
+
+def _filter(column: str | None, low: float | None, high: float | None, top: float | None, quantiles: str | None) -> Any:
+    from secateur.errors import SecateurError
+    from secateur.scale import Filter
+
+    if column is None:
+        if any(v is not None for v in (low, high, top, quantiles)):
+            raise SecateurError("score: expected the column that --score-min and the like are of, as --score clip")
+        return None
+    return Filter(column, low, high, top, None if quantiles is None else _pair(quantiles))
+
+
+def _pair(text: str) -> tuple[float, float]:
+    from secateur.errors import SecateurError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise SecateurError(f"score_quantiles: expected two numbers as 0.1,0.9, got {text!r}") from None
+    return low, high
+
+
+def embed(
+    data: o.Data,
+    *,
+    by: Annotated[
+        str, typer.Option(help="an OUT folder, timm:NAME, transformers:NAME, package.module:function, or input")
+    ],
+    out: ScaleOut = "secateur-shards",
+    rows: Annotated[int, typer.Option(help="rows of a shard")] = 65_536,
+    batch: Annotated[int, typer.Option(help="rows that are embedded at a time")] = 256,
+    input: o.Input = None,
+    label: o.Label = None,
+    split: o.Split = None,
+    size: o.Size = None,
+    on_bad: o.OnBad = "stop",
+    memory: o.Memory = None,
+    cache: o.Cache = None,
+    device: o.Device = "auto",
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Embed a data set into shards, to be pruned: by the net of a run, or one trained elsewhere."""
+    from secateur.scale.embed import embed as run
+
+    reading = {"input": input, "label": label, "split": split, "size": size, "on_bad": on_bad, "cache": cache}
+    given = {name: value for name, value in reading.items() if value is not None}
+    found = run(
+        data, by=by, out=out, rows=rows, batch=batch, device=device, force=force, quiet=json,
+        memory=o.parse_memory(memory), **given,
+    )  # fmt: skip
+    if json:
+        show.as_json([place.url for place in found])
+    else:
+        show.pairs([["shards", f"{len(found)} in {out}"], ["next", f"secateur scale prune {Path(out)} --keep 0.3"]])

@@ -1,0 +1,99 @@
+"""Where tasks run: worker processes here, or Ray. A task gives the same wherever it runs."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.errors import SecateurError
+
+Work = Callable[[Any], Any]
+TRIES = 3
+"""How often a task that takes its worker down is tried in all."""
+
+
+class Engine(ABC):
+    """Runs tasks in any order; what it gives is (place of the task, what came of it), as they are done."""
+
+    @abstractmethod
+    def map(self, work: Work, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Each task once, as it is done; what a task raises is raised here."""
+
+
+def one_thread(work: Work, task: Any) -> Any:
+    """Do a task with a single thread in every numerical library, so that its sums are those of any other worker."""
+    import faiss
+    from threadpoolctl import threadpool_limits
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            return work(task)
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Local(Engine):
+    """Processes on this machine, as many as it has cores; one is this process itself."""
+
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise SecateurError(f"workers: expected 1 or more, got {self.workers}")
+
+    def map(self, work: Work, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """A worker that dies, killed or out of memory, is replaced, and its task tried again."""
+        workers = min(self.workers or len(os.sched_getaffinity(0)), max(1, len(tasks)))
+        if workers == 1:
+            for place, task in enumerate(tasks):
+                yield place, one_thread(work, task)
+            return
+        left, tries = set(range(len(tasks))), 0
+        while left:
+            try:
+                for place, result in _spread(work, {i: tasks[i] for i in sorted(left)}, workers):
+                    left.discard(place)
+                    yield place, result
+            except _died() as error:
+                tries += 1
+                if tries == TRIES:
+                    raise SecateurError(
+                        f"workers: one died {tries} times ({type(error).__name__}), most likely for want of memory; "
+                        f"run the same command again with fewer --workers or smaller --unit-rows"
+                    ) from None
+
+
+def _spread(work: Work, tasks: dict[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")(
+            delayed(_numbered)(place, work, task) for place, task in tasks.items()
+        )
+
+
+def _numbered(place: int, work: Work, task: Any) -> tuple[int, Any]:
+    return place, one_thread(work, task)
+
+
+def _died() -> type[Exception]:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    return TerminatedWorkerError
+
+
+def engine(name: str | Engine, workers: int | None = None) -> Engine:
+    """`local`, `ray`, or an engine of your own."""
+    if name == "local":
+        return Local(workers)
+    if name == "ray":
+        from secateur.scale.ray import Ray
+
+        return Ray(workers)
+    if isinstance(name, str):
+        raise SecateurError(f"engine: expected local or ray, got {name!r}")
+    return name

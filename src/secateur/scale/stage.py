@@ -1,0 +1,97 @@
+"""A stage: tasks that each write files and then a marker, so that a stopped run repeats at most what was under way."""
+
+import hashlib
+import json
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.scale.engines import Engine
+from secateur.scale.storage import Place, together
+
+Summary = dict[str, Any]
+"""What a task says of what it did; small, since it goes through the process that gives out tasks."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a stage, on its way to a worker."""
+
+    name: str
+    folder: Place
+    task: Any
+    work: Callable[[Any, Place], Summary]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a run: its name, what was asked of it, and the stage before; the three name its folder.
+
+    A stage asked otherwise than before is done anew, in another folder, and so is everything after it; what was done
+    stays, for who asks for it again.
+    """
+
+    name: str
+    asked: Mapping[str, Any]
+    root: Place
+    after: "Stage | None" = None
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of everything that this stage depends on."""
+        before = "" if self.after is None else self.after.digest
+        text = json.dumps([self.name, dict(self.asked), before], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Place:
+        """Where its files are."""
+        return self.root / "stages" / f"{self.name}-{self.digest}"
+
+    def run(
+        self,
+        engine: Engine,
+        work: Callable[[Any, Place], Summary],
+        tasks: Mapping[str, Any],
+        advance: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Summary]:
+        """Do what is not done; the summaries of all tasks, in their order. work(task, folder) writes into folder."""
+        folder = self.folder
+        markers = folder / "done"
+        there = {name.removesuffix(".json") for name in markers.names() if name.endswith(".json")}
+        there &= tasks.keys()
+        summaries = together(Place.read_json, [markers / f"{name}.json" for name in sorted(there)])
+        done = dict(zip(sorted(there), summaries, strict=True))
+        jobs = [Job(name, folder, task, work) for name, task in tasks.items() if name not in done]
+        advance(len(done), len(tasks))
+        for place, summary in engine.map(perform, jobs) if jobs else ():
+            done[jobs[place].name] = summary
+            advance(len(done), len(tasks))
+        return [done[name] for name in tasks]
+
+
+def perform(job: Job) -> Summary:
+    """Do one task on a worker: its files first, then its marker, which also says what the task took."""
+    started, busy = time.perf_counter(), time.process_time()
+    summary = job.work(job.task, job.folder)
+    taken = {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy}
+    summary |= {name: round(value, 3) for name, value in taken.items()}
+    summary["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of the worker, up to now
+    mark(job.folder / "done" / f"{job.name}.json", summary)
+    return summary
+
+
+def mark(place: Place, summary: Summary) -> None:
+    """Say that a task is done."""
+    place.write_json(summary)
+
+
+def numbered(tasks: Sequence[Any]) -> dict[str, Any]:
+    """Tasks by their number, as names that sort.
+
+    >>> numbered(["a", "b"])
+    {'000000': 'a', '000001': 'b'}
+    """
+    return {f"{place:06d}": task for place, task in enumerate(tasks)}
