@@ -42,6 +42,7 @@ class Slices:
     @classmethod
     def of(cls, bucket: Bucket, prefix: str = "") -> "Slices":
         """Read the places of a bucket's clusters."""
+
         def read(unit: Place) -> np.ndarray:
             return (unit / f"{prefix}firsts.npy").read_rows(bucket.first, bucket.end + 1)
 

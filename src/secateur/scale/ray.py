@@ -94,10 +94,11 @@ def _result(ray: Any, done: Any) -> Any:
 
 
 def _lost(error: Exception) -> SecateurError:
+    told = f"{type(error).__name__}: {reason(error)}"
     return SecateurError(
-        f"engine: Ray could not do a task ({type(error).__name__}: {reason(error)}), tried {TRIES} times where its worker "
-        f"died; if that was for want of memory, run the same command again with fewer --workers or smaller --unit-rows; "
-        f"if a package is missing, install secateur on every node"
+        f"engine: Ray could not do a task ({told}), tried {TRIES} times where its worker died; if that was for want of "
+        f"memory, run the same command again with fewer --workers or smaller --unit-rows; if a package is missing, "
+        f"install secateur on every node"
     )
 
 
