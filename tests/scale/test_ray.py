@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.errors import DataError, MissingExtra
+from secateur.errors import DataError, MissingExtra, SecateurError
 from secateur.scale.engines import Local, engine
 from tests.scale.running import Deadly, content, pruned, write_shards
 
@@ -86,6 +86,15 @@ def test_a_cluster_that_was_there_is_joined_and_left_as_it_was(two):
     assert list(other.map(_odd_ones_are_bad, [Task(4)])) == [(0, 4)]
     other.close()
     assert ray.is_initialized()
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_that_names_it(monkeypatch):
+    ray = pytest.importorskip("ray", reason='ray is not installed: pip install "secateur[dev]"')
+    if ray.is_initialized():
+        ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "nothing-listens-here")
+    with pytest.raises(SecateurError, match="^engine: Ray could not be joined at nothing-listens-here \\("):
+        list(engine("ray", 1).map(_odd_ones_are_bad, [Task(2)]))
 
 
 def test_without_ray_the_message_is_the_command_that_installs_it(monkeypatch):

@@ -15,6 +15,8 @@ from secateur.scale.engines import TRIES, Engine, Work, one_thread
 _STORE = 100 << 20
 """Bytes of a local cluster's object store: tasks hold places and what they say is small, so that little goes there."""
 
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
 
 class Ray(Engine):
     """Runs tasks on the cluster that RAY_ADDRESS names, or that this process is connected to, else on this machine.
@@ -57,14 +59,25 @@ class Ray(Engine):
     def _connect(self) -> None:
         if self._ray.is_initialized():
             return
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if os.environ.get("RAY_ADDRESS"):
-            self._ray.init(**quiet)
-        else:
-            cpus = self.workers or len(os.sched_getaffinity(0))
-            with _unwatched():
-                self._ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_STORE, **quiet)
+        address = os.environ.get("RAY_ADDRESS")
+        try:
+            self._join() if address else self._start()
+        except Exception as error:  # Ray raises what it likes, RuntimeError and bare Exception too
+            self._ray.shutdown()
+            what = f"joined at {address}" if address else "started"
+            raise SecateurError(
+                f"engine: Ray could not be {what} ({reason(error)}); it gives up after some seconds where a "
+                f"machine is too busy: run again when it is not, or with --engine local"
+            ) from error
         self._close = weakref.finalize(self, self._ray.shutdown)
+
+    def _join(self) -> None:
+        self._ray.init(**_QUIET)
+
+    def _start(self) -> None:
+        cpus = self.workers or len(os.sched_getaffinity(0))
+        with _unwatched():
+            self._ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_STORE, **_QUIET)
 
     def _most(self) -> int:
         """Tasks given out at a time; two a CPU, so that none waits for its next, and so that a cluster may grow."""
