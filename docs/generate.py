@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,10 @@ def cli_page() -> str:
     import typer
 
     lines = ["# Command line", "", "Made by `docs/generate.py` from the code.", ""]
-    for name in typer.main.get_command(app).commands:
-        text = CliRunner(env={"COLUMNS": "110", "TERMINAL_WIDTH": "110"}).invoke(app, [name, "--help"]).output
+    for words in _commands(typer.main.get_command(app)):
+        text = CliRunner(env={"COLUMNS": "110", "TERMINAL_WIDTH": "110"}).invoke(app, [*words, "--help"]).output
         lines += [
-            f"## secateur {name}",
+            f"## secateur {' '.join(words)}",
             "",
             "```text",
             *(line.rstrip() for line in text.strip().splitlines()),
@@ -146,6 +147,14 @@ def cli_page() -> str:
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words that call each command, a group before those in it."""
+    for name, command in group.commands.items():
+        yield (*above, name)
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*above, name))
 
 
 def pages() -> dict[str, str]:

@@ -60,15 +60,15 @@ def _claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
     names = place.names()
     if force:
         for name in names:
-            if name == "embed.json" or name.startswith("part-"):
+            if name == "_embed.json" or name.startswith("part-"):
                 (place / name).remove()
-    elif "embed.json" in names:
-        if (before := (place / "embed.json").read_json()) != asked:
+    elif "_embed.json" in names:
+        if (before := (place / "_embed.json").read_json()) != asked:
             changed = ", ".join(f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v)
             raise WrongData(f"out: {place.url} holds other embeddings ({changed}); name another --out, or --force")
     elif [name for name in names if not name.startswith(".")]:
         raise WrongData(f"out: {place.url} holds something else ({names[0]}); name another --out")
-    (place / "embed.json").write_json(asked)
+    (place / "_embed.json").write_json(asked)
 
 
 def _embedded(net: Embedder, data: Tensors, ids: np.ndarray, batch: int) -> np.ndarray:
