@@ -38,11 +38,7 @@ def chosen(
     clustering = scale.Clustering(asked.clusters)
     scale.prune(shards, keep=keep, out=str(out), clustering=clustering, dedup=dedup, choice=choice, workers=1)
     ids = np.sort(pq.read_table(out / "kept_ids.parquet")["id"].to_numpy())
-    labels = work.source.train.labels
-    return Subset.build(
-        labels=labels, scores=np.full(len(labels), np.nan), ids=ids, reasons=np.full(len(labels), "", dtype=object),
-        provenance={"fingerprint": work.source.fingerprint},
-    )  # fmt: skip
+    return Subset.given(ids, labels=work.source.train.labels, fingerprint=work.source.fingerprint)
 
 
 def main() -> None:

@@ -54,11 +54,7 @@ def fixed(work: Session, kept: float, seed: int) -> Subset:
     """A random part that stays the same."""
     usable = work.source.train.usable
     ids = usable[random(len(usable), keep=kept, rng=np.random.default_rng(seed))]
-    labels = work.source.train.labels
-    return Subset.build(
-        labels=labels, scores=np.full(len(labels), np.nan), ids=ids, reasons=np.full(len(labels), "", dtype=object),
-        provenance={"fingerprint": work.source.fingerprint},
-    )  # fmt: skip
+    return Subset.given(ids, labels=work.source.train.labels, fingerprint=work.source.fingerprint)
 
 
 def told(name: str, pruned: str, results: list[Result], full: int) -> str:

@@ -112,11 +112,7 @@ def hold(ids: np.ndarray) -> None:
 
 def subset_of(work: Session, ids: np.ndarray) -> Subset:
     """A subset of these."""
-    labels = work.source.train.labels
-    return Subset.build(
-        labels=labels, scores=np.full(len(labels), np.nan), ids=ids, reasons=np.full(len(labels), "", dtype=object),
-        provenance={"fingerprint": work.source.fingerprint},
-    )  # fmt: skip
+    return Subset.given(ids, labels=work.source.train.labels, fingerprint=work.source.fingerprint)
 
 
 def main() -> None:

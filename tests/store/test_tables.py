@@ -103,3 +103,15 @@ def test_files_have_the_usual_permissions(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_subset_chosen_elsewhere_is_of_its_data_and_in_order(tmp_path):
+    given = Subset.given(np.array([2, 0]), labels=np.array([0, 1, 1]), fingerprint="abc")
+    given.save(tmp_path / "subset.parquet")
+    again = Subset.open(tmp_path)
+    assert again.ids.tolist() == [0, 2]
+    assert again.weights.tolist() == [1.0, 1.0]
+    assert np.asarray(again.table["kept"]).tolist() == [True, False, True]
+    again.check_data("abc")
+    with pytest.raises(WrongData):
+        again.check_data("abd")

@@ -92,6 +92,13 @@ class Subset:
         }
         return cls(ids, every[ids], dict(provenance), table)
 
+    @classmethod
+    def given(cls, ids: np.ndarray, *, labels: np.ndarray, fingerprint: str) -> "Subset":
+        """A subset that was chosen elsewhere, of the data of this fingerprint; without scores or reasons."""
+        none, reasons = np.full(len(labels), np.nan), np.full(len(labels), "", dtype=object)
+        about = {"fingerprint": fingerprint}
+        return cls.build(labels=labels, scores=none, ids=np.sort(ids), reasons=reasons, provenance=about)
+
     @property
     def digest(self) -> str:
         """Tells subsets apart by what they keep: 16 hex digits."""
