@@ -26,6 +26,11 @@ READING = "--cache --input --label --memory --on-bad --size --split --test"
 TRAINING = "--adversary --budget --distill --epochs --net --recipe"
 RECORDING = "--record-epochs --record-recipe"
 LIMITS = "--exclude --min-per-class --must-keep"
+SHARDS = (
+    "--clusters --embedding --engine --force --id --json --on-bad --out --sample --seed --unit-rows --workers --write"
+)
+DEDUP = "--dedup-prefer --dedup-to --threshold"
+FILTER = "--score --score-max --score-min --score-quantiles --score-top"
 OPTIONS = {
     "prune": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --eval-pass --features --keep --method --train",
     "record": f"{COMMON} {READING} --epochs --eval-pass --fields --net --recipe",
@@ -38,6 +43,12 @@ OPTIONS = {
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
     f"--recipe --start --subset {RECORDING}",
+    "scale embed": "--batch --by --cache --device --force --input --json --label --memory --on-bad --out --rows --size "
+    "--split",
+    "scale cluster": SHARDS,
+    "scale filter": f"{SHARDS} {FILTER}",
+    "scale dedup": f"{SHARDS} {DEDUP}",
+    "scale prune": f"{SHARDS} {DEDUP} {FILTER} --by --floor --keep --no-dedup --prefer --temperature",
     "report": "",
     "methods": "--json",
     "cite": "",
@@ -59,21 +70,27 @@ def shell(*arguments, **options):
     )
 
 
-def test_the_options_are_those_that_were_agreed():
+def commands():
+    """Every command by the words that call it."""
     import typer
 
-    commands = typer.main.get_command(app).commands
-    assert set(commands) == set(OPTIONS)
-    for name, command in commands.items():
+    def inside(group, above=""):
+        for name, command in group.commands.items():
+            yield from inside(command, f"{above}{name} ") if hasattr(command, "commands") else [(above + name, command)]
+
+    return dict(inside(typer.main.get_command(app)))
+
+
+def test_the_options_are_those_that_were_agreed():
+    assert set(commands()) == set(OPTIONS)
+    for name, command in commands().items():
         found = {o for p in command.params for o in p.opts if o.startswith("--")}
         assert found == set(OPTIONS[name].split()), name
 
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_every_command_and_option_says_what_it_is(command):
-    import typer
-
-    parsed = typer.main.get_command(app).commands[command]
+    parsed = commands()[command]
     assert parsed.help
     for parameter in parsed.params:
         assert getattr(parameter, "help", None) or parameter.param_type_name == "argument", parameter.name

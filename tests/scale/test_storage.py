@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.errors import StoreError
+from secateur.errors import DataError, StoreError
 from secateur.scale.engines import Local
 from secateur.scale.storage import Place, expand
 from tests.scale.running import pruned, write_shards
@@ -115,7 +115,9 @@ def test_files_are_found_by_glob_folder_and_name(folder):
         (folder / name).write_json(0)
     both = [folder / "a.parquet", folder / "b.parquet"]
     assert expand(f"{folder.url}/*.parquet") == expand(folder.url) == both
-    assert expand([both[1].url, both[0].url, f"{folder.url}/none.parquet"]) == both[::-1]
+    assert expand([both[1].url, both[0].url]) == both[::-1]
+    with pytest.raises(DataError, match=r"shards: no file matches .*/none\.parquet"):
+        expand([both[1].url, f"{folder.url}/none.parquet"])
 
 
 def test_an_unknown_kind_of_place_is_an_error_that_names_it():

@@ -287,7 +287,8 @@ class TestBadInput:
 
     @pytest.mark.parametrize("spec", ["resnet9", "timm", "timm:", "input:2", "module:function", ""])
     def test_an_unknown_embedder_lists_the_kinds(self, spec):
-        with pytest.raises(SecateurError, match="embedder: expected one of input, package.module:function, timm:NAME"):
+        said = "embedder: expected one of an OUT folder, input, package.module:function, timm:NAME"
+        with pytest.raises(SecateurError, match=said):
             embedder(spec, shape=COLOUR, device=CPU)
 
     def test_a_function_that_is_not_there_or_makes_no_net(self):

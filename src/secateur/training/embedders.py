@@ -60,7 +60,7 @@ def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device) -> Embe
         if len(shape) != 3:
             raise SecateurError(f"embedder: {spec} takes images, but the data are vectors of {shape[0]}; use input")
         net = _HUBS[name](rest)
-    elif Path(spec).exists():
+    elif spec and Path(spec).exists():
         net = Features(load_net(model_in(Path(spec)), device=device))
     elif "." in name and rest:
         with initialised(0):  # a net that draws its weights draws the same ones each time
