@@ -15,7 +15,7 @@ from secateur.training.probes.penultimate import Penultimate
 from tests.data.made import image_table
 
 CPU = torch.device("cpu")
-NARROW = {"mlp": "mlp:0.1", "vit_tiny": "vit_tiny"}
+NARROW = {"mlp": "mlp:0.1", "vit_tiny": "vit_tiny", "vit_small": "vit_small"}
 
 
 def tensors(n=12, size=8):
