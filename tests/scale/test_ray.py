@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import DataError, MissingExtra, SecateurError
-from secateur.scale.engines import Local, engine
+from secateur.scale.engines import Local
+from secateur.scale.prune import find_engine
 from tests.scale.running import Deadly, content, pruned, write_shards
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def two():
     pytest.importorskip("ray", reason='ray is not installed: pip install "secateur[dev]"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p))
-        engine_of_two = engine("ray", 2)
+        engine_of_two = find_engine("ray", 2)
         yield engine_of_two  # and its workers find the functions of this file
         engine_of_two.close()
 
@@ -82,7 +83,7 @@ def test_a_cluster_that_was_there_is_joined_and_left_as_it_was(two):
     import ray
 
     assert ray.is_initialized()
-    other = engine("ray", 1)
+    other = find_engine("ray", 1)
     assert list(other.map(_odd_ones_are_bad, [Task(4)])) == [(0, 4)]
     other.close()
     assert ray.is_initialized()
@@ -94,10 +95,10 @@ def test_a_cluster_that_does_not_answer_is_an_error_that_names_it(monkeypatch):
         ray.shutdown()
     monkeypatch.setenv("RAY_ADDRESS", "nothing-listens-here")
     with pytest.raises(SecateurError, match="^engine: Ray could not be joined at nothing-listens-here \\("):
-        list(engine("ray", 1).map(_odd_ones_are_bad, [Task(2)]))
+        list(find_engine("ray", 1).map(_odd_ones_are_bad, [Task(2)]))
 
 
 def test_without_ray_the_message_is_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r'^engine: ray is not installed: pip install "secateur\[ray\]"$'):
-        engine("ray", 2)
+        find_engine("ray", 2)

@@ -84,16 +84,3 @@ def _died() -> type[Exception]:
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     return TerminatedWorkerError
-
-
-def engine(name: str | Engine, workers: int | None = None) -> Engine:
-    """`local`, `ray`, or an engine of your own."""
-    if name == "local":
-        return Local(workers)
-    if name == "ray":
-        from secateur.scale.ray import Ray
-
-        return Ray(workers)
-    if isinstance(name, str):
-        raise SecateurError(f"engine: expected local or ray, got {name!r}")
-    return name

@@ -11,7 +11,7 @@ import secateur
 from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
 from secateur.scale import choose, kept
-from secateur.scale.engines import Engine, engine
+from secateur.scale.engines import Engine, Local
 from secateur.scale.filters import Filter
 from secateur.scale.quotas import Choice, Quotas, count_of, quotas
 from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
@@ -131,7 +131,6 @@ OURS = (
     "report.html",
 )
 """Everything that is written into OUT."""
-find_engine = engine
 
 
 def select(
@@ -179,3 +178,16 @@ def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summa
     parts = tuple(run.out / "kept_ids.parquet" / f"part-{name}.parquet" for name in numbered(laid.buckets))
     target = run.out / ("kept_uids.npy" if form == "uids" else "kept_keys.txt")
     return run.stage(stage, f"writing {form}", kept.lists, numbered([kept.Listing(parts, form, target)]))
+
+
+def find_engine(name: str | Engine, workers: int | None = None) -> Engine:
+    """`local`, `ray`, or an engine of your own."""
+    if name == "local":
+        return Local(workers)
+    if name == "ray":
+        from secateur.scale.ray import Ray
+
+        return Ray(workers)
+    if isinstance(name, str):
+        raise SecateurError(f"engine: expected local or ray, got {name!r}")
+    return name
