@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import secateur as sc
@@ -40,6 +41,7 @@ def test_single_stages_share_their_work_and_keep_all_that_is_left(tmp_path, shar
     pruned = json.loads(run("prune", *common, "--keep", 30, "--by", "prototypes", "--threshold", 0.99, "--json"))
     assert (pruned["kept"], pruned["duplicates"]) == (30, unique["duplicates"])
     assert sorted((out / "stages").glob("assign-*")) == before
+    assert (out / "report.html").exists()  # as JSON too
 
 
 def test_what_became_of_all_rows_is_told_and_a_report_is_written(tmp_path, shards):
@@ -64,6 +66,11 @@ def test_what_became_of_all_rows_is_told_and_a_report_is_written(tmp_path, shard
         (["--keep", "0.3", "--score", "clip"], "filter: expected min, max, top or quantiles"),
         (["--keep", "much"], "keep: expected a fraction"),
         (["--keep", "0.3", "--dedup-to", "2"], "target: expected a fraction"),
+        (
+            ["--keep", "0.3", "--dedup-to", "0.9", "--threshold", "0.9"],
+            "dedup_to: expected it or --threshold, got both",
+        ),
+        (["--keep", "0.3", "--no-dedup", "--threshold", "0.9"], "no_dedup: expected it without --threshold"),
     ],
 )
 def test_options_without_sense_are_one_line(tmp_path, shards, words, said):
@@ -88,6 +95,21 @@ def test_a_data_set_is_embedded_by_the_net_of_a_run_and_pruned(tmp_path, recorde
     assert table["label"].to_pylist() == [source.classes[k] for k in source.train.labels]
     run("prune", tmp_path / "shards", "--keep", 0.1, "--dedup-to", 0.9, "--workers", 1, "--out", tmp_path / "o")
     assert len(pq.read_table(tmp_path / "o" / "kept_ids.parquet")) == 143
+
+
+def test_a_shard_says_where_in_the_folder_each_image_lies(tmp_path):
+    names = [f"{kind}/{part}{k}.png" for kind in ("cat", "dog") for part in ("a/x", "b/x", "y") for k in range(2)]
+    for k, name in enumerate(names):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 10 * k, dtype=np.uint8)).save(tmp_path / "photos" / name)
+    (place,) = embed(str(tmp_path / "photos"), by="input", out=str(tmp_path / "shards"), quiet=True)
+    table = pq.read_table(place.url)
+    found = {
+        name: rows[0] for name, rows in zip(table["file"].to_pylist(), table["embedding"].to_pylist(), strict=True)
+    }
+    assert set(found) == set(names)
+    for k, name in enumerate(names):
+        assert abs(found[name] - 10 * k / 255) < 1e-3
 
 
 def test_embedding_goes_on_after_its_last_whole_shard(tmp_path, recorded):

@@ -105,9 +105,10 @@ def test_out_that_holds_something_else_is_never_touched(tmp_path, shards, stops,
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
-def test_ids_that_are_no_uids(shards, stops):
-    said = r"uids: expected ids of 32 hexadecimal digits, got '?\d+'?; for other ids take kept_ids\.parquet or keys"
+def test_ids_that_are_no_uids_are_told_before_any_work(shards, stops, tmp_path):
+    said = r"uids: expected ids of 32 hexadecimal digits, got whole numbers; take kept_ids\.parquet or keys"
     stops(shards({}), said, write=["uids"])
+    assert not (tmp_path / "out" / "stages").exists()
 
 
 def test_the_uid_that_is_none_is_the_one_that_is_named(shards, stops):

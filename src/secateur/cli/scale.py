@@ -21,7 +21,7 @@ Id = Annotated[str, typer.Option("--id", help="the column of ids")]
 Embedding = Annotated[str, typer.Option(help="the column of embeddings")]
 
 
-Threshold = Annotated[float, typer.Option(help="rows of a higher cosine are duplicates")]
+Threshold = Annotated[float | None, typer.Option(help="rows of a higher cosine are duplicates; 0.95 by default")]
 DedupTo = Annotated[float | None, typer.Option(help="in place of a threshold: so large a fraction is left by dedup")]
 DedupPrefer = Annotated[str, typer.Option(help="which of duplicates stays: hard, easy or random")]
 Write = Annotated[str, typer.Option(help="of what is kept also: shards, uids, keys; several with commas")]
@@ -71,6 +71,11 @@ def works_on_shards(command: Callable[..., dict[str, Any]]) -> Callable[..., Non
 
 def _tell(found: Any, *, as_json: bool) -> None:
     """What became of all rows, and the report where OUT is on this machine."""
+    report = None
+    if Path(found.out).is_dir():
+        from secateur.report import write_scale_report
+
+        report = write_scale_report(Path(found.out))
     if as_json:
         show.as_json(found.as_json())
         return
@@ -81,10 +86,8 @@ def _tell(found: Any, *, as_json: bool) -> None:
     if found.threshold is not None:
         rows.append(["duplicate", f"above a cosine of {found.threshold:.4f}"])
     rows.append(["in", f"{found.out}/manifest.parquet, kept_ids.parquet"])
-    if Path(found.out).is_dir():
-        from secateur.report import write_scale_report
-
-        rows.append(["report", str(write_scale_report(Path(found.out)))])
+    if report is not None:
+        rows.append(["report", str(report)])
     show.pairs(rows)
 
 
@@ -99,7 +102,7 @@ def prune(
     ] = None,
     floor: Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")] = 0.5,
     temperature: Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")] = 0.1,
-    threshold: Threshold = 0.95,
+    threshold: Threshold = None,
     dedup_to: DedupTo = None,
     dedup_prefer: DedupPrefer = "hard",
     no_dedup: Annotated[bool, typer.Option("--no-dedup", help="leave duplicates in")] = False,
@@ -110,7 +113,11 @@ def prune(
     score_quantiles: ScoreQuantiles = None,
 ) -> dict[str, Any]:
     """Prune embeddings: cluster, filter, drop near-duplicates, keep of each cluster what its density gives it."""
+    from secateur.errors import SecateurError
     from secateur.scale import Choice
+
+    if no_dedup and (threshold is not None or dedup_to is not None):
+        raise SecateurError("no_dedup: expected it without --threshold and --dedup-to, which say how to dedup")
 
     return {
         "keep": o.parse_keep(keep),
@@ -128,7 +135,7 @@ def cluster(shards: Shards) -> dict[str, Any]:
 
 @works_on_shards
 def dedup(
-    shards: Shards, *, threshold: Threshold = 0.95, dedup_to: DedupTo = None, dedup_prefer: DedupPrefer = "hard"
+    shards: Shards, *, threshold: Threshold = None, dedup_to: DedupTo = None, dedup_prefer: DedupPrefer = "hard"
 ) -> dict[str, Any]:
     """Drop near-duplicates and keep the rest."""
     return {"keep": None, "dedup": _dedup(threshold, dedup_to, dedup_prefer)}
@@ -148,10 +155,13 @@ def filter(
     return {"keep": None, "dedup": None, "filter": _filter(score, score_min, score_max, score_top, score_quantiles)}
 
 
-def _dedup(threshold: float, target: float | None, prefer: str) -> Any:
+def _dedup(threshold: float | None, target: float | None, prefer: str) -> Any:
+    from secateur.errors import SecateurError
     from secateur.scale import Dedup
 
-    return Dedup(None if target is not None else threshold, target, prefer)  # type: ignore[arg-type]
+    if threshold is not None and target is not None:
+        raise SecateurError("dedup_to: expected it or --threshold, got both")
+    return Dedup(0.95 if threshold is None and target is None else threshold, target, prefer)  # type: ignore[arg-type]
 
 
 def _filter(column: str | None, low: float | None, high: float | None, top: float | None, quantiles: str | None) -> Any:
@@ -207,4 +217,9 @@ def embed(
     if json:
         show.as_json([place.url for place in found])
     else:
-        show.pairs([["shards", f"{len(found)} in {out}"], ["next", f"secateur scale prune {Path(out)} --keep 0.3"]])
+        show.pairs(
+            [
+                ["shards", f"{len(found)} in {out}"],
+                ["next", f"secateur scale prune {out} --keep 0.3 --by random --dedup-to 0.9 --write shards"],
+            ]
+        )

@@ -50,8 +50,13 @@ class ImageRows:
 
     def file(self, i: int) -> str | None:
         """The name of the file that image i lies in, where it lies in one."""
+        path = self.path(i)
+        return None if path is None else path.name
+
+    def path(self, i: int) -> Path | None:
+        """The file that image i lies in, where it lies in one."""
         cell = self.raw([i])[0]
-        return None if cell is None or not cell["path"] else Path(cell["path"]).name
+        return None if cell is None or not cell["path"] else Path(cell["path"])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from secateur.data.source import Source, Split, open_data
+from secateur.data.source import Source, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
@@ -93,14 +93,18 @@ def _write(place: Place, source: Source, ids: np.ndarray, vectors: np.ndarray) -
     if split.labelled:
         names = np.array([*split.classes, None], dtype=object)  # -1, where a label is missing, is the last
         columns["label"] = pa.array(names[split.labels[ids]], pa.string())
-    if (files := _files(split, ids)) is not None:
+    if (files := _files(source, ids)) is not None:
         columns["file"] = pa.array(files, pa.string())
     groups = math.ceil(len(ids) / 8)
     with place.writing() as file:
         pq.write_table(pa.table(columns), file, row_group_size=max(groups, 1))
 
 
-def _files(split: Split, ids: np.ndarray) -> list[str | None] | None:
-    name = getattr(split.rows, "file", None)
-    found = [] if name is None else [name(int(i)) for i in ids]
-    return found if any(found) else None
+def _files(source: Source, ids: np.ndarray) -> list[str | None] | None:
+    """Where each image lies in the folder that was given; None where they lie in no files."""
+    path, root = getattr(source.train.rows, "path", None), source.root
+    if path is None or root is None:
+        return None
+    found = [path(int(i)) for i in ids]
+    places = [p if p is None or not p.is_relative_to(root) else p.relative_to(root) for p in found]
+    return [None if place is None else str(place) for place in places] if any(places) else None

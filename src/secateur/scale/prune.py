@@ -53,6 +53,10 @@ def prune(
     _check_forms(write)
     asked: dict[str, Any] = {"columns": columns, "clustering": clustering, "filter": filter}
     run = begin(shards, out, **asked, engine=engine, workers=workers, force=force, quiet=quiet)
+    if "uids" in write and run.found.kind == "int64":
+        raise SecateurError(
+            "uids: expected ids of 32 hexadecimal digits, got whole numbers; take kept_ids.parquet or keys"
+        )
     if keep is not None:
         count_of(keep, run.found.rows)  # what is impossible stops here
     started = time.perf_counter()
@@ -69,7 +73,7 @@ def prune(
         "choice": choice.asked(), "keep": keep,
     }  # fmt: skip
     tell_clusters(run, laid, rest, wanted)
-    note(run, asked | {"groups": groups}, result, time.perf_counter() - started)
+    note(run, asked, result, groups, time.perf_counter() - started)
     return result
 
 

@@ -134,7 +134,7 @@ def _kinds(shard: Place, schema: Any, columns: Columns) -> tuple[str, str]:
         if name not in schema.names:
             raise DataError(
                 f"shards: {shard.url} has no column {name!r}, only {', '.join(schema.names)}; name the columns with "
-                f"--id and --embedding"
+                f"--id and --embedding, and the one to filter by with --score"
             )
     ids, lists = schema.field(columns.id).type, schema.field(columns.embedding).type
     if not (types.is_integer(ids) or types.is_string(ids) or types.is_large_string(ids)):

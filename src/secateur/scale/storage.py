@@ -216,8 +216,10 @@ def expand(patterns: str | Sequence[str]) -> list[Place]:
         else:
             names = [path] if files.exists(path) else []
         if not names:
+            found_no = "has no .parquet file in it" if files.isdir(path) else "matches no file"
             raise DataError(
-                f"shards: no file matches {pattern}; expected parquet files, a folder of them, or a glob in quotes"
+                f"shards: {pattern} {found_no}; expected parquet files, a folder of them, or a glob in quotes; images "
+                f"are made shards of by `secateur scale embed`"
             )
         found += [Place(name if place.local is not None else files.unstrip_protocol(name)) for name in names]
     return found

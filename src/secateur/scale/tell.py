@@ -41,10 +41,10 @@ def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
     )  # fmt: skip
 
 
-def note(run: Run, asked: dict[str, Any], result: Pruned, seconds: float) -> None:
+def note(run: Run, asked: dict[str, Any], result: Pruned, groups: list[list[str]], seconds: float) -> None:
     """Add to run.json what was asked and what came of it; in bill.json stages done before are as they were."""
     about = (run.out / "run.json").read_json()
-    about |= {"asked": asked, "result": result.as_json()}
+    about |= {"asked": asked, "result": result.as_json(), "groups": groups}
     (run.out / "run.json").write_json(about)
     (run.out / "bill.json").write_json({"seconds": round(seconds, 3), "stages": run.bill})
 
