@@ -238,7 +238,11 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_command_does(tmp_path):
     arguments = ["prune", "digits", "--keep", "0.3", "--record-epochs", "8", *FAST]
     log = tmp_path / "secateur-out" / "log.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-m", "secateur", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "secateur", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` has it ignored
     )
     while not (log.exists() and log.read_text().count("begin") >= 3):
         time.sleep(0.05)
