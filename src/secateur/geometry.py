@@ -4,7 +4,7 @@ Everything here is deterministic for the same input, seed and number of threads.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -139,6 +139,26 @@ def k_means(
     >>> k_means(np.array([[0.], [1.], [10.], [11.]]), 2).of.tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
     True
     """
+    rows, mill = _trained(features, clusters, seed, iterations, metric)
+    _, of = mill.index.search(rows, 1)
+    return Clusters(np.asarray(mill.centroids), of[:, 0])
+
+
+def centroids(
+    features: Rows, clusters: int, *, seed: int = 0, iterations: int = 20, metric: Metric = "euclidean"
+) -> Float[np.ndarray, "clusters dims"]:
+    """The centroids of `k_means`, float32, without asking where the rows belong.
+
+    >>> np.sort(centroids(np.array([[0.], [1.], [10.], [11.]]), 2).ravel())
+    array([ 0.5, 10.5], dtype=float32)
+    """
+    return np.asarray(_trained(features, clusters, seed, iterations, metric)[1].centroids)
+
+
+def _trained(
+    features: Rows, clusters: int, seed: int, iterations: int, metric: Metric
+) -> tuple[Float[np.ndarray, "examples dims"], Any]:
+    """The rows as faiss takes them, and its k-means of them."""
     import faiss
 
     if not 0 < clusters <= len(features):
@@ -149,8 +169,7 @@ def k_means(
         min_points_per_centroid=1, max_points_per_centroid=len(rows),
     )  # fmt: skip
     mill.train(rows)
-    _, of = mill.index.search(rows, 1)
-    return Clusters(np.asarray(mill.centroids), of[:, 0])
+    return rows, mill
 
 
 def class_means(features: Rows, labels: Int[np.ndarray, " examples"]) -> Float[np.ndarray, "classes dims"]:

@@ -25,10 +25,9 @@ COMMON = "--device --force --json --out --seed --threads"
 READING = "--cache --input --label --memory --on-bad --size --split --test"
 TRAINING = "--adversary --budget --distill --epochs --net --recipe"
 RECORDING = "--record-epochs --record-recipe"
+SCALE = "--force --json --out --seed"
 LIMITS = "--exclude --min-per-class --must-keep"
-SHARDS = (
-    "--clusters --embedding --engine --force --id --json --on-bad --out --sample --seed --unit-rows --workers --write"
-)
+SHARDS = f"--border --clusters --embedding --engine --id --on-bad --sample --unit-rows --workers --write {SCALE}"
 DEDUP = "--dedup-prefer --dedup-to --threshold"
 FILTER = "--score --score-max --score-min --score-quantiles --score-top"
 OPTIONS = {

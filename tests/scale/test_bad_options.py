@@ -2,8 +2,10 @@
 
 import pytest
 
+import secateur as sc
 from secateur.errors import SecateurError, WrongData
 from secateur.scale import Choice, Clustering, Dedup
+from secateur.store.files import locked
 from tests.scale.made import BAD, FEW, lists, manifest, prune, vectors
 
 pytestmark = pytest.mark.usefixtures("our_own_errors")
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("our_own_errors")
 )
 def test_options_without_sense_are_told_before_any_work(shards, stops, tmp_path, options, said):
     stops(shards({}, {}), said, **options)
-    assert not (tmp_path / "out" / "stages").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +107,35 @@ def test_out_that_holds_something_else_is_never_touched(tmp_path, shards, stops,
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_the_folder_of_another_command_is_never_touched(tmp_path, shards, stops, force):
+    sc.record("digits", epochs=1, net="mlp", out=tmp_path / "out", quiet=True)
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    stops(shards({}), r"out: .*out holds something else", kind=WrongData, force=force)
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_other_commands_never_touch_the_folder_of_a_scale_run(tmp_path, shards, force):
+    prune(shards({}), tmp_path / "out", clustering=FEW)
+    before = sorted(p.name for p in (tmp_path / "out").iterdir())
+    with pytest.raises(WrongData, match="out: .*out holds the run of another command, such as scale"):
+        sc.record("digits", epochs=1, net="mlp", out=tmp_path / "out", quiet=True, force=force)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == before
+
+
+def test_a_second_command_is_kept_out_while_one_is_at_work(tmp_path, shards, stops):
+    place = shards({})
+    prune(place, tmp_path / "out", clustering=FEW)
+    with locked(tmp_path / "out"):
+        stops(place, "out: another command is at work in .*out; wait for it", kind=WrongData)
+    assert prune(place, tmp_path / "out", clustering=FEW).rows == 20
+
+
 def test_ids_that_are_no_uids_are_told_before_any_work(shards, stops, tmp_path):
     said = r"uids: expected ids of 32 hexadecimal digits, got whole numbers; take kept_ids\.parquet or keys"
     stops(shards({}), said, write=["uids"])
-    assert not (tmp_path / "out" / "stages").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_uid_that_is_none_is_the_one_that_is_named(shards, stops):

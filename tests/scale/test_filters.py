@@ -7,6 +7,7 @@ import pytest
 
 from secateur.errors import SecateurError
 from secateur.scale import Clustering, Filter
+from secateur.scale.engines import Local
 from secateur.scale.prune import begin
 from tests.scale.made import made, table
 
@@ -29,16 +30,7 @@ def clustered(tmp_path_factory):
     """A shard with all of these columns, laid out by cluster in units of 40 rows: the run, and what it laid out."""
     folder, how = tmp_path_factory.mktemp("filters"), Clustering(clusters=3, unit_rows=40)
     pq.write_table(table(made(ROWS, planted=0), **COLUMNS), folder / "it.parquet")
-    asked = {
-        "columns": None,
-        "clustering": how,
-        "filter": None,
-        "engine": "local",
-        "workers": 1,
-        "force": False,
-        "quiet": True,
-    }
-    run = begin(str(folder / "it.parquet"), str(folder / "out"), **asked)
+    run = begin(str(folder / "it.parquet"), str(folder / "out"), None, how, None, engine=Local(1), quiet=True)
     return run, run.clustered(how)
 
 

@@ -15,7 +15,7 @@ from tests.scale.made import kept_ids, made, manifest, prune, stage, table, unit
 FEW = Clustering(clusters=12, unit_rows=140)
 
 
-def files(folder, *, but=("run.json", "clusters.parquet", "bill.json")):
+def files(folder, *, but=("run.json", "clusters.parquet", "bill.json", ".lock")):
     """Every file and its bytes."""
     return {
         str(p.relative_to(folder)): p.read_bytes()
@@ -24,7 +24,7 @@ def files(folder, *, but=("run.json", "clusters.parquet", "bill.json")):
     }
 
 
-def times(folder, *, but=("run.json", "clusters.parquet", "bill.json")):
+def times(folder, *, but=("run.json", "clusters.parquet", "bill.json", ".lock")):
     """When every file was written."""
     return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name not in but}
 

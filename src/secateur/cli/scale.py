@@ -15,6 +15,10 @@ Clusters = Annotated[int | None, typer.Option(help="how many; by default the roo
 Sample = Annotated[int | None, typer.Option(help="rows the centroids are found from; 128 for each by default")]
 Engine = Annotated[str, typer.Option(help="who works: local, processes here; or ray")]
 Workers = Annotated[int | None, typer.Option(help="how many processes, one thread each; one a core by default")]
+Border = Annotated[
+    float,
+    typer.Option(help="how much farther a row may be from other centroids to be compared there too; 0: not at all"),
+]
 UnitRows = Annotated[int, typer.Option(help="rows a task takes, which bounds the memory of a worker")]
 OnBad = Annotated[str, typer.Option(help="rows of zeros, nan or null: stop, or drop and list them")]
 Id = Annotated[str, typer.Option("--id", help="the column of ids")]
@@ -37,6 +41,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "write": (Write, ""),
     "engine": (Engine, "local"),
     "workers": (Workers, None),
+    "border": (Border, 0.005),
     "unit_rows": (UnitRows, 131_072),
     "on_bad": (OnBad, "stop"),
     "id": (Id, "id"),
@@ -57,7 +62,7 @@ def works_on_shards(command: Callable[..., dict[str, Any]]) -> Callable[..., Non
         shared = {name: given.pop(name) for name in _SHARED}
         clustering = s.Clustering(
             shared["clusters"], shared["sample"], unit_rows=shared["unit_rows"], on_bad=shared["on_bad"],
-            seed=shared["seed"],
+            seed=shared["seed"], border=shared["border"],
         )  # fmt: skip
         found = s.prune(
             given["shards"], out=shared["out"], clustering=clustering, write=o.split_list(shared["write"]),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from secateur.geometry import nearest
 from secateur.scale.cluster import GUEST
 from secateur.scale.dedup import Prefer, preferred, removed, roots
 from secateur.scale.exchange import Bucket, Slices, part
@@ -97,12 +98,7 @@ def d_inter(centroids: Float[np.ndarray, "clusters dims"], neighbours: int = 20)
     near = min(neighbours, len(centroids) - 1)
     if near < 1:
         return np.zeros(len(centroids))
-    out = np.empty(len(centroids))
-    for start in range(0, len(centroids), 1024):
-        cosines = (centroids[start : start + 1024] @ centroids.T).astype(float)
-        cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -np.inf
-        out[start : start + len(cosines)] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
-    return out
+    return nearest(centroids, near, metric="cosine").distances.mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -175,9 +171,11 @@ def choose(task: Choosing, folder: Place) -> Summary:
         places = first + np.flatnonzero(left[first:end])
         kept[places[preferred(distances[places], numbers[places], task.prefer, task.seed + 1)[:quota]]] = True
     reason = np.select([kept, ~rows.passed, rows.duplicate], [KEPT, FILTERED, DUPLICATE], PRUNED)
-    guests = Slices.of(bucket, GUEST)
-    stays = roots(rows.alike, rows.duplicate, len(guests))
-    every = np.concatenate([ids, part(bucket, guests, "ids")])
+    every, stays = ids, np.arange(len(ids))
+    if rows.duplicate.any():
+        guests = Slices.of(bucket, GUEST)
+        every = np.concatenate([ids, part(bucket, guests, "ids")])
+        stays = roots(rows.alike, rows.duplicate, len(guests))
     part_of = f"part-{task.name}.parquet"
     write_manifest(
         task.out / "manifest.parquet" / part_of, ids, bucket.first + rows.of, distances, every[stays], reason

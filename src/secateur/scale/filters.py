@@ -58,10 +58,11 @@ def scores(task: Scoring, folder: Place) -> Summary:
     """Write the column of a unit (rows,), in the order of its clusters, and that of its guests."""
     columns = Columns(task.columns.id, task.columns.embedding, (task.column,))
     found = [b.scores[task.column] for b in blocks(task.unit, columns, dims=task.dims, wanted=[task.column])]
+    values = np.concatenate(found)
     for prefix in ("", GUEST):
         rows = (task.laid / f"{prefix}rows.npy").read_array() - task.unit.start
-        (folder / task.name / f"{prefix}scores.npy").write_array(np.concatenate(found)[rows])
-    return {"missing": int(sum(np.isnan(part).sum() for part in found))}
+        (folder / task.name / f"{prefix}scores.npy").write_array(values[rows])
+    return {"missing": int(np.isnan(values).sum())}
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,13 @@ class Passing:
 
 
 def passing(task: Passing, folder: Place) -> Summary:
-    """Write whether each row of a unit is let through (rows,) bool."""
-    counts = {}
-    for prefix in (GUEST, ""):
+    """Write whether each row of a unit is let through (rows,) bool, and each guest."""
+    passed = {}
+    for prefix in ("", GUEST):
         found = (task.scores / f"{prefix}scores.npy").read_array()
-        passed = _inside(found, task.asked) & _inside(found.astype(np.float32), task.counted)
-        (folder / task.name / f"{prefix}passed.npy").write_array(passed)
-        counts = {"rows": len(passed), "passed": int(passed.sum())}
-    return counts
+        passed[prefix] = _inside(found, task.asked) & _inside(found.astype(np.float32), task.counted)
+        (folder / task.name / f"{prefix}passed.npy").write_array(passed[prefix])
+    return {"rows": len(passed[""]), "passed": int(passed[""].sum())}
 
 
 def _inside(found: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secateur.geometry import centroids, k_means
 from secateur.scale.quota import largest_remainder
 from secateur.scale.storage import Place
 
@@ -48,9 +49,7 @@ def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> 
         fine = _means(rows, clusters, seed, iterations)
         return Centroids(fine, fine.mean(axis=0, keepdims=True), np.array([0, len(fine)]))
     groups = round(clusters**0.5)
-    coarse = _means(rows, groups, seed, iterations)
-    whole = Centroids(coarse, coarse[:1], np.array([0, groups]))
-    of = nearest(rows, whole)[0][:, 0]
+    coarse, of = k_means(rows, groups, seed=seed, iterations=iterations, metric="cosine")
     counts = np.bincount(of, minlength=groups)
     parts = largest_remainder(counts / len(rows) * clusters, clusters, low=np.minimum(counts, 1), high=counts)
     inside = [_means(rows[of == g], int(n), seed, iterations) for g, n in enumerate(parts) if n]
@@ -59,34 +58,28 @@ def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> 
 
 
 def _means(rows: np.ndarray, clusters: int, seed: int, iterations: int) -> np.ndarray:
-    import faiss
-
+    """As many centroids as that, or the rows themselves where these are no more."""
     if clusters >= len(rows):
         return rows.copy()
-    model = faiss.Kmeans(
-        rows.shape[1], clusters, niter=iterations, seed=seed, spherical=True, min_points_per_centroid=1,
-        max_points_per_centroid=len(rows),
-    )  # fmt: skip
-    model.train(rows)
-    return np.asarray(model.centroids, dtype=np.float32)
+    return centroids(rows, clusters, seed=seed, iterations=iterations, metric="cosine")
 
 
-def nearest(rows: np.ndarray, centroids: Centroids, *, most: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def nearest(rows: np.ndarray, those: Centroids, *, most: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The `most` nearest centroids of each unit row (rows, most) int32, and 1 - cosine (rows, most) float32.
 
     The nearest first, of two as near the lower. In two levels they are looked for in the four nearest coarse clusters.
     Where there are fewer, -1 and inf stand for the others.
     """
     of, cosine = np.empty((len(rows), most), dtype=np.int32), np.empty((len(rows), most), dtype=np.float32)
-    seek = _nearest if len(centroids.coarse) == 1 else _probed
+    seek = _nearest if len(those.coarse) == 1 else _probed
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
-        of[part], cosine[part] = seek(rows[part], centroids, most)
+        of[part], cosine[part] = seek(rows[part], those, most)
     return of, np.maximum(0, 1 - cosine)
 
 
-def _nearest(rows: np.ndarray, centroids: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
-    return _highest(rows @ centroids.fine.T, most)
+def _nearest(rows: np.ndarray, those: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
+    return _highest(rows @ those.fine.T, most)
 
 
 def _highest(products: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,15 +93,15 @@ def _highest(products: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     return of, cosine
 
 
-def _probed(rows: np.ndarray, centroids: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _probed(rows: np.ndarray, those: Centroids, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Of some rows, coarse cluster by coarse cluster."""
     of, cosine = np.full((len(rows), most), -1, dtype=np.int32), np.full((len(rows), most), -np.inf, dtype=np.float32)
-    probes = min(PROBES, len(centroids.coarse))
-    groups = np.argpartition(rows @ -centroids.coarse.T, probes - 1, axis=1)[:, :probes]
+    probes = min(PROBES, len(those.coarse))
+    groups = np.argpartition(rows @ -those.coarse.T, probes - 1, axis=1)[:, :probes]
     for group in np.unique(groups):
         asked = np.flatnonzero((groups == group).any(axis=1))
-        first, end = centroids.firsts[group], centroids.firsts[group + 1]
-        place, best = _highest(rows[asked] @ centroids.fine[first:end].T, most)
+        first, end = those.firsts[group], those.firsts[group + 1]
+        place, best = _highest(rows[asked] @ those.fine[first:end].T, most)
         places = np.concatenate([of[asked], np.where(place < 0, -1, place + np.int32(first))], axis=1)
         found = np.concatenate([cosine[asked], best], axis=1)
         order = np.lexsort((places, -found), axis=1)[:, :most]

@@ -1,7 +1,8 @@
 """`scale prune`: from embedding shards to the ids worth training on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from secateur.scale.shards import Columns, survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Folders, Place, expand
 from secateur.scale.tell import Pruned, note, tell_clusters, told
+from secateur.store.files import locked
 
 DEDUP = Dedup()
 CHOICE = Choice()
@@ -50,15 +52,23 @@ def prune(
 
     Raises DataError for shards that do not fit together or hold bad rows, WrongData for an OUT of something else.
     """
-    _check_forms(write)
-    asked: dict[str, Any] = {"columns": columns, "clustering": clustering, "filter": filter}
-    run = begin(shards, out, **asked, engine=engine, workers=workers, force=force, quiet=quiet)
-    if "uids" in write and run.found.kind == "int64":
-        raise SecateurError(
-            "uids: expected ids of 32 hexadecimal digits, got whole numbers; take kept_ids.parquet or keys"
-        )
-    if keep is not None:
-        count_of(keep, run.found.rows)  # what is impossible stops here
+    run = begin(shards, out, columns, clustering, filter, engine=find_engine(engine, workers), quiet=quiet)
+    clustering.counts(run.found.rows)
+    _check(run, keep, write)
+    with _claimed(run, force=force):
+        return _pruned(run, keep, clustering, filter, dedup, choice, write)
+
+
+def _pruned(
+    run: Run,
+    keep: int | float | None,
+    clustering: Clustering,
+    filter: Filter | None,
+    dedup: Dedup | None,
+    choice: Choice,
+    write: Sequence[str],
+) -> Pruned:
+    """All stages, and what is told of them."""
     started = time.perf_counter()
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
@@ -77,49 +87,64 @@ def prune(
     return result
 
 
-def _check_forms(write: Sequence[str]) -> None:
-    for name in write:
-        if name not in ("shards", *kept.LISTS):
-            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
-
-
 def begin(
     shards: str | Sequence[str],
     out: str,
-    *,
     columns: Columns | None,
     clustering: Clustering,
     filter: Filter | None,
-    engine: str | Engine,
-    workers: int | None,
-    force: bool,
+    *,
+    engine: Engine,
     quiet: bool,
 ) -> Run:
-    """Look at the shards and make OUT theirs. Raises WrongData where OUT is of other shards, or of something else."""
-    columns, place = columns or Columns(), Place(str(out))
+    """Look at the shards; nothing is written yet."""
+    columns, progress = columns or Columns(), Progress(quiet=quiet)
     read = columns if filter is None else replace(columns, scores=(*columns.scores, filter.column))
     found = survey(expand(shards), read, unit_rows=clustering.unit_rows)
-    there = place.names()
-    if force and "run.json" in there:
-        for name in OURS:
-            (place / name).remove()
-    elif "run.json" in there:
-        before = (place / "run.json").read_json().get("fingerprint")
-        if before != found.fingerprint:
-            raise WrongData(
-                f"out: {out} was made from other shards (fingerprint {before}, not {found.fingerprint}); name another "
-                f"--out, or --force to start over"
-            )
-    elif [name for name in there if not name.startswith(".")]:
-        raise WrongData(f"out: {out} holds something else ({there[0]}); name another --out")
-    if not (place / "run.json").exists():
-        names = [shard.url for shard in found.shards]
-        about = {"fingerprint": found.fingerprint, "rows": found.rows, "dims": found.dims, "shards": names}
-        (place / "run.json").write_json({"version": secateur.__version__, **about})
-    progress = Progress(quiet=quiet)
     if found.empty:
         progress.say(f"{len(found.empty)} of {len(found.shards)} shards are empty: {found.empty[0].url}")
-    return Run(place, found, columns, find_engine(engine, workers), progress)
+    return Run(Place(str(out)), found, columns, engine, progress)
+
+
+def _check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
+    """What is impossible stops before anything is written."""
+    for name in write:
+        if name not in ("shards", *kept.LISTS):
+            raise SecateurError(f"write: expected shards, {' or '.join(kept.LISTS)}, got {name!r}")
+    if "uids" in write and run.found.kind == "int64":
+        raise SecateurError(
+            "uids: expected ids of 32 hexadecimal digits, got whole numbers; take kept_ids.parquet or keys"
+        )
+    if keep is not None:
+        count_of(keep, run.found.rows)
+
+
+@contextmanager
+def _claimed(run: Run, *, force: bool) -> Iterator[None]:
+    """Make OUT these shards' own and, on this machine, keep a second command out of it.
+
+    Raises WrongData where OUT is of something else, or of other shards unless `force`, which deletes what was made.
+    """
+    there = [name for name in run.out.names() if not name.startswith(".")]
+    before = (run.out / "run.json").read_json() if "run.json" in there else {}
+    if there and "shards" not in before:
+        raise WrongData(f"out: {run.out.url} holds something else ({there[0]}); name another --out")
+    if before and before["fingerprint"] != run.found.fingerprint and not force:
+        raise WrongData(
+            f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']}, not "
+            f"{run.found.fingerprint}); name another --out, or --force to start over"
+        )
+    with ExitStack() as held:
+        if (path := run.out.local) is not None:
+            path.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path))
+        for name in OURS if force else ():
+            (run.out / name).remove()
+        if force or not before:
+            names = [shard.url for shard in run.found.shards]
+            about = {"fingerprint": run.found.fingerprint, "rows": run.found.rows, "dims": run.found.dims}
+            (run.out / "run.json").write_json({"version": secateur.__version__, **about, "shards": names})
+        yield
 
 
 OURS = (
@@ -150,8 +175,7 @@ def select(
         selected.remove()
         for name in OURS[2:]:
             (run.out / name).remove()
-        for done in (stage, *(Stage(name, {}, run.out, stage) for name in ("bad", "shards", *kept.LISTS))):
-            done.folder.remove()  # what stood there has gone with the outputs of the selection after it
+        stage.folder.remove()  # its markers, and those of the forms inside it: what they stand for has gone
         selected.write_json(stage.digest)
     starts = stage.folder / "starts.npy"
     if not starts.exists():

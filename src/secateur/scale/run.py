@@ -47,6 +47,20 @@ class Clustering:
         if self.on_bad not in ("stop", "drop"):
             raise SecateurError(f"on_bad: expected stop or drop, got {self.on_bad!r}")
 
+    def counts(self, rows: int) -> tuple[int, int]:
+        """How many clusters among so many rows, and from how many of them their centroids are found.
+
+        >>> Clustering().counts(1_000_000), Clustering(clusters=3).counts(50)
+        ((1000, 128000), (3, 50))
+        """
+        clusters = self.clusters or cluster.default_clusters(rows)
+        if clusters > rows:
+            raise SecateurError(f"clusters: expected at most the {rows} rows there are, got {clusters}")
+        sample = self.sample or min(rows, 128 * clusters)
+        if clusters > sample:
+            raise SecateurError(f"sample: expected at least as many rows as the {clusters} clusters, got {sample}")
+        return clusters, sample
+
 
 @dataclass(frozen=True)
 class Dedup:
@@ -134,13 +148,7 @@ class Run:
 
     def clustered(self, how: Clustering) -> Clustered:
         """Sample, centroids, exchange, and a look at the ids."""
-        rows = self.found.rows
-        count = how.clusters or cluster.default_clusters(rows)
-        if count > rows:
-            raise SecateurError(f"clusters: expected at most the {rows} rows there are, got {count}")
-        wanted = how.sample or min(rows, 128 * count)
-        if count > wanted:
-            raise SecateurError(f"sample: expected at least as many rows as the {count} clusters, got {wanted}")
+        count, wanted = how.counts(self.found.rows)
         base = {"fingerprint": self.found.fingerprint, "columns": [self.columns.id, self.columns.embedding]}
         drawn = Stage("sample", base | {"rows": wanted, "seed": how.seed, "unit_rows": how.unit_rows}, self.out)
         draws = cluster.sampling(self.found, self.columns, rows=wanted, seed=how.seed)

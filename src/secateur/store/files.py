@@ -1,5 +1,6 @@
 """Files that are whole or not there: written beside their place and renamed into it."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from secateur.errors import StoreError
+from secateur.errors import StoreError, WrongData
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -33,6 +34,17 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     except OSError as error:
         raise StoreError(f"{path}: could not be written ({error.strerror}); free some space, then run again") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second command out of a folder that is there. Raises WrongData where one is at work in it."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WrongData(f"out: another command is at work in {folder}; wait for it, or name another") from None
+        yield
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,5 @@
 """The OUT folder: what was asked (run.json), what happened (log.jsonl), and that nobody else's work is overwritten."""
 
-import fcntl
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import secateur
 from secateur.errors import WrongData
-from secateur.store.files import append_line, read_json, remove, write_json
+from secateur.store.files import append_line, locked, read_json, remove, write_json
 
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
@@ -55,13 +54,7 @@ class Out:
         """Keep a second command out while one is at work; a folder made for one that writes nothing goes with it."""
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise WrongData(
-                    f"out: another command is at work in {self.path}; wait for it, or name another"
-                ) from None
+        with locked(self.path):
             try:
                 yield
             finally:
@@ -92,6 +85,8 @@ class Out:
         """
         strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock") if self.path.exists() else []
         run = self.run
+        if run and "data" not in run:
+            raise WrongData(f"out: {self.path} holds the run of another command, such as scale; name another --out")
         if force and (run or strangers):
             for name in OURS:
                 remove(self / name)
