@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from secateur.scale import Clustering, Dedup, Filter
-from tests.scale.made import made, manifest, prune, unit, write
+from tests.scale.made import made, manifest, prune, stage, unit, write
 
 THRESHOLD = 0.9
 
@@ -42,11 +42,18 @@ def test_with_guests_everywhere_duplicates_are_those_of_all_rows_together(tmp_pa
     assert expected.sum() > 20
 
 
-def test_a_pair_across_a_border_is_found_with_guests_and_lost_without(tmp_path):
-    """Sixty pairs around a circle, one degree wide and six apart: of 25 clusters some part a pair."""
+def around(clip):
+    """Sixty pairs around a circle, one degree wide and six apart."""
     angles = np.deg2rad(np.stack([np.arange(60) * 6 - 0.5, np.arange(60) * 6 + 0.5], axis=1).ravel())
     data = made(120, dims=2, blobs=2, planted=0)
     data.embeddings[:] = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    data.clip[:] = clip
+    return data
+
+
+def test_a_pair_across_a_border_is_found_with_guests_and_lost_without(tmp_path):
+    """Of 25 clusters some part a pair."""
+    data = around(np.ones(120))
     lost = {}
     for border in (0.0, 0.05):
         found = outcome(tmp_path, data, border=border, clusters=25, dedup=Dedup(0.9995))  # 1.8 degrees
@@ -72,3 +79,34 @@ def test_a_duplicate_names_another_row_that_is_as_alike(tmp_path):
             assert other not in seen
             seen.add(other)
             other = chains[other]
+
+
+def test_a_guest_that_the_filter_removed_makes_nobody_a_duplicate(tmp_path):
+    """One of each pair does not pass, whichever is preferred: no other has a duplicate left."""
+    for side in (0, 1):
+        (tmp_path / str(side)).mkdir()
+        data = around((np.arange(120) + side) % 2)
+        how = {"clusters": 25, "dedup": Dedup(0.9995), "filter": Filter("clip", min=0.5)}
+        found = outcome(tmp_path / str(side), data, border=0.05, **how)
+        assert (found["cluster"][::2] != found["cluster"][1::2]).any()
+        assert (found["reason"] == "filtered").sum() == 60
+        assert not (found["reason"] == "duplicate").any()
+
+
+def test_guests_are_the_rows_that_two_next_centroids_are_nearly_as_near_to(tmp_path):
+    data, border = made(200, spread=0.2), 0.1
+    outcome(tmp_path, data, border=border, clusters=6)
+    centres = np.load(stage(tmp_path / f"out-{border}", "fit") / "centroids.npy")
+    expected = set()
+    for number, row in enumerate(unit(data.embeddings)):
+        distances = 1 - centres @ row
+        for cluster in np.argsort(distances)[1:3]:
+            if distances[cluster] - distances.min() <= border:
+                expected.add((number, int(cluster)))
+    found = set()
+    for folder in sorted(p for p in stage(tmp_path / f"out-{border}", "assign").iterdir() if p.name != "done"):
+        firsts = np.load(folder / "guest_firsts.npy")
+        clusters = np.repeat(np.arange(6), np.diff(firsts))
+        found |= set(zip(np.load(folder / "guest_rows.npy").tolist(), clusters.tolist(), strict=True))
+    assert found == expected
+    assert 20 < len(found) < 380

@@ -109,7 +109,7 @@ def test_a_subset_chosen_elsewhere_is_of_its_data_and_in_order(tmp_path):
     given = Subset.given(np.array([2, 0]), labels=np.array([0, 1, 1]), fingerprint="abc")
     given.save(tmp_path / "subset.parquet")
     again = Subset.open(tmp_path)
-    assert again.ids.tolist() == [0, 2]
+    assert given.ids.tolist() == again.ids.tolist() == [0, 2]
     assert again.weights.tolist() == [1.0, 1.0]
     assert np.asarray(again.table["kept"]).tolist() == [True, False, True]
     again.check_data("abc")
