@@ -94,7 +94,7 @@ def test_a_guest_that_the_filter_removed_makes_nobody_a_duplicate(tmp_path):
 
 
 def test_guests_are_the_rows_that_two_next_centroids_are_nearly_as_near_to(tmp_path):
-    data, border = made(200, spread=0.2), 0.1
+    data, border = made(200, spread=0.2), 0.4
     outcome(tmp_path, data, border=border, clusters=6)
     centres = np.load(stage(tmp_path / f"out-{border}", "fit") / "centroids.npy")
     expected = set()
