@@ -1,6 +1,7 @@
 """Pruning embeddings, labels unused: density and prototypes beside random, by what a net learns from what is kept.
 
-    SECATEUR_DATA=DIR python benchmarks/density.py OUT [--data cifar100] [--keep 0.3,0.1] [--seeds 1] [--dedup-to 1]
+    SECATEUR_DATA=DIR python benchmarks/density.py OUT [--data cifar100] [--keep 0.3,0.1] [--net resnet9] [--seeds 1]
+        [--dedup-to 1]
 
 A net is recorded on the data and embeds them; `scale prune` chooses; a net is trained on what it chose with `fast`. A
 line: accuracy, worst class, of the classes the smallest and the largest share that is kept. Every cell is kept in OUT.
@@ -50,19 +51,22 @@ def main() -> None:
     parser.add_argument("--ways", default=";".join(WAYS))
     parser.add_argument("--clusters", type=int)
     parser.add_argument("--dedup-to", type=float, default=1)
+    parser.add_argument("--net")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
     data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data) if asked.data.startswith("cifar") else asked.data
     print("| chosen by | keep | accuracy | worst class | share of a class kept | steps |\n|" + "---|" * 6, flush=True)
     with session(data, asked.out / "run") as work:
-        record_in(work, RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0))
+        record_in(work, RecordingPlan.make(work, epochs=None, net=asked.net, recipe="sgd", seed=0))
         shards = asked.out / "shards"
         embed(data, by=str(work.out.path), out=str(shards))
         for keep in map(float, asked.keep.split(",")):
             for name in asked.ways.split(";"):
                 subset = chosen(work, str(shards), asked.out / "pruned", WAYS[name], keep, asked)
                 runs = [
-                    plan_run(work, name, net=None, recipe="fast", epochs=None, budget="balanced", seed=s, subset=subset)
+                    plan_run(
+                        work, name, net=asked.net, recipe="fast", epochs=None, budget="balanced", seed=s, subset=subset
+                    )
                     for s in range(asked.seeds)
                 ]
                 results = [run_cell(work, run) for run in runs]

@@ -1,7 +1,8 @@
 """The tables of distill.md: how much of which teacher helps, at which keep, for random, a method, and everything.
 
     SECATEUR_DATA=DIR python benchmarks/distill.py OUT [--data cifar10] [--keep 0.05,0.1,0.3] [--methods random,dual]
-        [--distill a=0.5,0.8,1] [--teachers proxy,resnet9:0.5] [--epochs 16] [--seeds 1] [--validate] [--plain]
+        [--distill a=0.5,0.8,1] [--teachers proxy,resnet9:0.5] [--net resnet9] [--epochs 16] [--seeds 1] [--validate]
+        [--plain]
 
 A line for every weight and temperature with every teacher; --plain for those without one too. Of the methods, `all` is
 everything cut short to the same steps, and at keep 1 the only one. --validate: train on four fifths and test on the
@@ -38,7 +39,7 @@ def line(row: Row) -> str:
 
 def prepared(work: Session, asked: argparse.Namespace, keep: list[float], methods: list[str]) -> tuple[Plan, Checked]:
     """Record, probe, train the teachers; the plan of the cells, and what validation data said."""
-    record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0)
+    record = RecordingPlan.make(work, epochs=None, net=asked.net, recipe="sgd", seed=0)
     counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
     needs = Needs.of(work, record, [method(n) for n in methods], counts, None)
     pool, checked = needs.meet(work, record, taught=True)
@@ -49,7 +50,7 @@ def prepared(work: Session, asked: argparse.Namespace, keep: list[float], method
     lessons = lessons_of(work, parse_grid(asked.distill), teachers, taught)
     seeds = tuple(range(asked.seeds))
     return Plan(
-        work, pool, None, asked.recipe, asked.epochs, "balanced", lessons, None, Limits(), seeds, needs
+        work, pool, asked.net, asked.recipe, asked.epochs, "balanced", lessons, None, Limits(), seeds, needs
     ), checked
 
 
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--methods", default=f"{ALL},random,dual:per_class=1")
     parser.add_argument("--distill", default="auto")
     parser.add_argument("--teachers", default="proxy")
+    parser.add_argument("--net")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=1)

@@ -1,7 +1,7 @@
 """Pruning while training, beside full training, all of the data cut short to the same steps, and a fixed random part.
 
     SECATEUR_DATA=DIR python benchmarks/dynamic.py OUT [--data cifar10] [--epochs 16] [--pruned 0.3,0.5,0.7]
-        [--rules NAMES] [--seeds 1]
+        [--rules full,fixed,NAMES] [--net resnet9] [--seeds 1]
 
 Every run has as many epochs, so that a rule that visits less takes fewer steps, and its schedule ends with it. `cut
 short` trains on everything for the steps that the rule took. A line: accuracy, worst class, steps, visits as a share of
@@ -34,6 +34,7 @@ RULES = {
     "ucb": "ucb:keep={kept},every={period}",
     "swap": "swap:keep={kept}",
 }
+BASES = ("full", "fixed")
 SPENT = {"rule": 0.0, "looks": 0.0}
 
 
@@ -71,7 +72,7 @@ def told(name: str, pruned: str, results: list[Result], full: int) -> str:
 def planned(work: Session, asked: argparse.Namespace, name: str, **options: Any) -> list[Run]:
     """A run a seed."""
     return [
-        plan_run(work, name, net=None, recipe="fast", epochs=asked.epochs, budget="epochs", seed=seed, **options)
+        plan_run(work, name, net=asked.net, recipe="fast", epochs=asked.epochs, budget="epochs", seed=seed, **options)
         for seed in range(asked.seeds)
     ]
 
@@ -89,7 +90,8 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--pruned", default="0.3,0.5,0.7")
-    parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--rules", default=",".join((*BASES, *RULES)))
+    parser.add_argument("--net")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
     sampling.Sampler.plan = timed("rule", sampling.Sampler.plan)  # type: ignore[method-assign]
@@ -99,7 +101,8 @@ def main() -> None:
     print("| | pruned | accuracy | worst class | steps | visits | seconds | in the rule | in looks |\n|" + "---|" * 9)
     with session(data, asked.out) as work:
         full = asked.epochs * len(work.source.train.usable)
-        print(told("full", "0", trained(work, planned(work, asked, "full")), full), flush=True)
+        if "full" in asked.rules.split(","):
+            print(told("full", "0", trained(work, planned(work, asked, "full")), full), flush=True)
         for pruned in map(float, asked.pruned.split(",")):
             rows(work, asked, pruned, full)
 
@@ -107,9 +110,11 @@ def main() -> None:
 def rows(work: Session, asked: argparse.Namespace, pruned: float, full: int) -> None:
     """The lines of one fraction, each rule with everything cut short to its steps after it."""
     kept = round(1 - pruned, 6)
-    results = trained(work, planned(work, asked, "fixed", subset=fixed(work, kept, 0)))
-    print(told("a fixed random part", f"{pruned:g}", results, full), flush=True)
-    for name in asked.rules.split(","):
+    names = asked.rules.split(",")
+    if "fixed" in names:
+        results = trained(work, planned(work, asked, "fixed", subset=fixed(work, kept, 0)))
+        print(told("a fixed random part", f"{pruned:g}", results, full), flush=True)
+    for name in (n for n in names if n in RULES):
         spec = RULES[name].format(kept=kept, pruned=pruned, period=max(1, asked.epochs // 5))
         results = trained(work, planned(work, asked, name, rule=spec))
         print(told(name, f"{pruned:g}", results, full), flush=True)

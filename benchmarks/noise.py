@@ -1,7 +1,7 @@
 """Wrong labels: what is kept of them, what they cost, what is put right.
 
     SECATEUR_DATA=DIR python benchmarks/noise.py OUT [--data cifar10] [--wrong 0.2,0.4] [--keep 0.3] [--epochs 16]
-        [--methods random,dual,ccs] [--seeds 1]
+        [--methods random,dual,ccs] [--net resnet9] [--seeds 1]
 
 The given part of the train labels is moved to another class, evenly. Everything after that is `compare`, which knows
 nothing of it: the recording, the teacher and every method see the wrong labels, the test labels are right. Then, with
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.3)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--methods", default="random,dual,ccs")
+    parser.add_argument("--net")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
     data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data) if asked.data.startswith("cifar") else asked.data
@@ -74,6 +75,7 @@ def main() -> None:
         table = sc.compare(
             (rows_of(source.train), given), test=test, methods=asked.methods.split(","), keep=[asked.keep], out=out,
             epochs=asked.epochs, record_epochs=asked.epochs, seeds=asked.seeds,
+            net=asked.net,
         )  # fmt: skip
         print(f"\n{share:.0%} wrong: {corrections(out, given, true)}\n")
         print("| | accuracy | worst class | wrong labels | steps |\n|---|---|---|---|---|")

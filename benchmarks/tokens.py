@@ -82,7 +82,8 @@ def runs(asked: argparse.Namespace) -> None:
     data = str(Path(os.environ["SECATEUR_DATA"]) / asked.data) if asked.data.startswith("cifar") else asked.data
     print("| run | test accuracy | worst class | visits | steps | seconds | to dense |\n|---|---|---|---|---|---|---|")
     dense = None
-    for name, (options, rule) in RUNS.items():
+    for name in asked.runs.split(";"):
+        options, rule = RUNS[name]
         result = sc.train(
             data, net=asked.net + options, rule=rule, recipe=asked.recipe, epochs=asked.epochs, budget="epochs",
             seed=asked.seed, out=asked.out,
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--attention", default="0.5")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--data")
+    parser.add_argument("--runs", default=";".join(RUNS))
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seed", type=int, default=0)

@@ -12,7 +12,7 @@ from secateur.cli import show
 Shards = Annotated[list[str], typer.Argument(help="parquet shards: files, folders, globs in quotes; paths or URLs")]
 ScaleOut = Annotated[str, typer.Option("--out", help="folder or URL for everything the command writes")]
 Clusters = Annotated[int | None, typer.Option(help="how many; by default the root of the rows")]
-Sample = Annotated[int | None, typer.Option(help="rows the centroids are found from; 128 for each by default")]
+Sample = Annotated[int | None, typer.Option(help="rows the centroids are found from; 256 for each by default")]
 Engine = Annotated[str, typer.Option(help="who works: local, processes here; or ray")]
 Workers = Annotated[int | None, typer.Option(help="how many processes, one thread each; one a core by default")]
 Border = Annotated[

@@ -39,7 +39,7 @@ class Centroids:
         return cls(*((folder / f"{name}.npy").read_array() for name in ("centroids", "coarse", "firsts")))
 
 
-def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 10) -> Centroids:
+def fit(rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 6) -> Centroids:
     """Centroids of unit rows (rows, dims) float32: spherical k-means of faiss, on one thread.
 
     Above 10,000 clusters, about the root of their number is sought first, and the others inside these, to each in

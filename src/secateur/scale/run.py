@@ -31,7 +31,7 @@ class Clustering:
 
     clusters: int | None = None
     sample: int | None = None
-    iterations: int = 10
+    iterations: int = 6
     unit_rows: int = 131_072
     on_bad: str = "stop"
     seed: int = 0
@@ -51,12 +51,12 @@ class Clustering:
         """How many clusters among so many rows, and from how many of them their centroids are found.
 
         >>> Clustering().counts(1_000_000), Clustering(clusters=3).counts(50)
-        ((1000, 128000), (3, 50))
+        ((1000, 256000), (3, 50))
         """
         clusters = self.clusters or cluster.default_clusters(rows)
         if clusters > rows:
             raise SecateurError(f"clusters: expected at most the {rows} rows there are, got {clusters}")
-        sample = self.sample or min(rows, 128 * clusters)
+        sample = self.sample or min(rows, 256 * clusters)
         if clusters > sample:
             raise SecateurError(f"sample: expected at least as many rows as the {clusters} clusters, got {sample}")
         return clusters, sample

@@ -27,17 +27,26 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Move every bank once."""
         for group in self.param_groups:
-            for bank in group["params"]:
-                if bank.grad is None:
-                    continue
-                state = self.state[bank]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(bank)
-                velocity = state["momentum_buffer"]
-                velocity.mul_(group["momentum"]).add_(bank.grad)
-                direction = bank.grad.add(velocity, alpha=group["momentum"])
-                bank.mul_(len(bank) ** 0.5 / bank.norm())
-                bank.add_(orthogonalise(direction.flatten(1)).view_as(bank), alpha=-group["lr"])
+            banks = [bank for bank in group["params"] if bank.grad is not None]
+            if not banks:
+                continue
+            slopes = [bank.grad for bank in banks]
+            velocities = [self._velocity(bank) for bank in banks]
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, slopes)
+            directions = torch._foreach_add(slopes, velocities, alpha=group["momentum"])
+            ahead = [orthogonalise(d.flatten(1)).view_as(d) for d in directions]
+            sizes = torch._foreach_norm(banks)
+            torch._foreach_reciprocal_(sizes)
+            torch._foreach_mul_(sizes, [len(bank) ** 0.5 for bank in banks])
+            torch._foreach_mul_(banks, sizes)
+            torch._foreach_add_(banks, ahead, alpha=-group["lr"])
+
+    def _velocity(self, bank: Tensor) -> Tensor:
+        state = self.state[bank]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(bank)
+        return state["momentum_buffer"]
 
 
 def orthogonalise(matrix: Tensor, *, iterations: int = 3) -> Tensor:
@@ -51,7 +60,8 @@ def orthogonalise(matrix: Tensor, *, iterations: int = 3) -> Tensor:
     wide = x if x.shape[0] <= x.shape[1] else x.T
     for _ in range(iterations):
         gram = wide @ wide.T
-        wide = 3.4445 * wide + (-4.7750 * gram + 2.0315 * gram @ gram) @ wide
+        both = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        wide = torch.addmm(wide, both, wide, beta=3.4445)
     return (wide if wide.shape == matrix.shape else wide.T).to(matrix.dtype)
 
 
