@@ -123,7 +123,7 @@ RECORDED = (
         "aum-prob",
         select_knobs=_ccs_cutoff,
         inside="random",
-        when="Small keeps of noisy data: the hardest are left out.",
+        when="Small keeps: some of every difficulty, the very hardest left out. Of wrong labels dual leaves out more.",
     ),
     Method(
         "drop",

@@ -1,11 +1,13 @@
 """A stage: tasks that each write files and then a marker, so that a stopped run repeats at most what was under way."""
 
+import contextlib
 import hashlib
 import json
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from secateur.scale.engines import Engine
@@ -78,9 +80,17 @@ def perform(job: Job) -> Summary:
     summary = job.work(job.task, job.folder)
     taken = {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy}
     summary |= {name: round(value, 3) for name, value in taken.items()}
-    summary["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of the worker, up to now
+    summary["peak"] = most_held()
     mark(job.folder / "done" / f"{job.name}.json", summary)
     return summary
+
+
+def most_held() -> int:
+    """Bytes that this process has held at most, up to now."""
+    with contextlib.suppress(OSError, StopIteration):  # of itself alone: what getrusage says starts with its parent's
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def mark(place: Place, summary: Summary) -> None:
