@@ -36,7 +36,7 @@ def test_everything_is_kept_where_the_classes_are_as_many(few_digits, cell, tmp_
     saved = load_net(cell / "model.safetensors", device=CPU)
     assert run.net == "resnet9:0.25"
     for name, value in saved.state_dict().items():
-        assert torch.equal(net.state_dict()[name], value), name
+        assert torch.equal(net.state_dict()[name].cpu(), value), name
 
 
 def test_the_head_is_fresh_where_they_are_not_and_the_rest_is_kept(few_digits, cell, tmp_path):
@@ -46,8 +46,8 @@ def test_the_head_is_fresh_where_they_are_not_and_the_rest_is_kept(few_digits, c
     fresh, _ = begun((images[few], labels[few]), tmp_path / "b", None, net="resnet9:0.25")
     saved = load_net(cell / "model.safetensors", device=CPU).state_dict()
     for name, value in net.state_dict().items():
-        expected = fresh.state_dict()[name] if name == "body.head.weight" else saved[name]
-        assert torch.equal(value, expected), name
+        expected = fresh.state_dict()[name].cpu() if name == "body.head.weight" else saved[name]
+        assert torch.equal(value.cpu(), expected), name
     assert net.body.head.out_features == 7
 
 

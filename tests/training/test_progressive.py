@@ -209,7 +209,7 @@ def test_the_teacher_is_what_is_tested_and_kept(few_digits, tmp_path, monkeypatc
     result = teach(few_digits, tmp_path, objective="progressive", epochs=1)
     ((objective, net),) = asked
     assert tested == [objective.teacher]
-    kept = load_net(tmp_path / "cells" / result.folder / "model.safetensors", device=CPU)
+    kept = load_net(tmp_path / "cells" / result.folder / "model.safetensors", device=next(net.parameters()).device)
     for (name, value), other in zip(objective.teacher.state_dict().items(), kept.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
     assert not torch.equal(net.body.head.weight, kept.body.head.weight)

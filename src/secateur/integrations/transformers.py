@@ -111,8 +111,6 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
     processes on CPUs; not with FSDP or DeepSpeed.
     """
 
-    loss_is_scaled_for_ga = False  # compute_loss is a mean over its batch, whatever arguments the model takes
-
     def __init__(self, *args: Any, sampler: Sampler, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not hasattr(Trainer, "_run_epoch"):
@@ -124,6 +122,7 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         self.sampler, self._pace = sampler, Pace(1)
         self._shares: Tensor | None = None  # of each example (examples,), where several processes share a batch out
         self._trained = 0
+        self.model_accepts_loss_kwargs = False  # compute_loss is a mean over its batch, whatever the model takes
         if self.optimizer is not None:
             follow(self.optimizer, sampler)
 
