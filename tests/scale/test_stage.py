@@ -1,0 +1,20 @@
+"""What a task says of itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secateur.scale.stage import most_held
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="where there is no /proc, what started it counts too"
+)
+def test_the_memory_of_a_worker_is_its_own_and_not_what_started_it():
+    code = "from secateur.scale.stage import most_held; held = bytearray(b'1') * 100_000_000; print(most_held())"
+    here = np.ones(100_000_000)  # 800 MB
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 100_000_000 < child < here.nbytes < most_held()
