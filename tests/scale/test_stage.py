@@ -10,9 +10,7 @@ import pytest
 from secateur.scale.stage import most_held
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="where there is no /proc, what started it counts too"
-)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="without /proc what started it counts too")
 def test_the_memory_of_a_worker_is_its_own_and_not_what_started_it():
     code = "from secateur.scale.stage import most_held; held = bytearray(b'1') * 100_000_000; print(most_held())"
     here = np.ones(100_000_000)  # 800 MB
