@@ -19,6 +19,8 @@ OURS = (
     "report.html", "bill.json", "mined", "mined.parquet",
 )  # fmt: skip
 """Everything a command may write into OUT."""
+REPLACED, MOVING = ".replaced", ".replaced~"
+"""Where `--force` keeps what it replaces until the new run ends; the second while it is moved there."""
 _OF_ONE = {"record": "slim", "slim": "record"}
 """The stages that write model.safetensors, each with the one whose net it would replace."""
 
@@ -75,21 +77,52 @@ class Out:
         try:
             yield
         finally:
-            if new and not any((self / name).exists() for name in OURS if name != "run.json") and not self.stages:
+            if new and self._bare:
                 remove(self / "run.json")
+                self._bring_back(REPLACED)
+            remove(self / REPLACED)
+
+    @property
+    def _bare(self) -> bool:
+        """Has nothing been written here since it was claimed?"""
+        return not any((self / name).exists() for name in OURS if name != "run.json") and not self.stages
+
+    def _set_aside(self) -> None:
+        """Take what a former run wrote out of the way of a new one."""
+        aside = self / MOVING
+        aside.mkdir()
+        for name in OURS:
+            if (self / name).exists():
+                (self / name).rename(aside / name)
+        aside.rename(self / REPLACED)
+
+    def _bring_back(self, name: str) -> None:
+        """Undo it, whole or half done."""
+        for path in (self / name).iterdir() if (self / name).exists() else ():
+            path.rename(self / path.name)
+        remove(self / name)
+
+    def _recover(self) -> None:
+        """What a run that was killed had set aside comes back, unless that run had begun to write."""
+        self._bring_back(MOVING)
+        if (self / REPLACED).exists() and self._bare:
+            remove(self / "run.json")
+            self._bring_back(REPLACED)
+        remove(self / REPLACED)
 
     def claim(self, data: Mapping[str, Any], *, force: bool) -> bool:
         """Make the folder this data's own; True if it was nobody's. Other data's, or of something else, is left alone.
 
-        Raises WrongData unless `force`, which deletes what a former run wrote here and nothing else.
+        Raises WrongData unless `force`, which sets aside what a former run wrote here, and nothing else; it is deleted
+        when the job ends, and comes back where that was refused before it wrote anything.
         """
+        self._recover()
         strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock") if self.path.exists() else []
         run = self.run
         if run and "data" not in run:
             raise WrongData(f"out: {self.path} holds the run of another command, such as scale; name another --out")
         if force and (run or strangers):
-            for name in OURS:
-                remove(self / name)
+            self._set_aside()
             run = {}
         elif strangers and not run:
             raise WrongData(
