@@ -44,6 +44,40 @@ def test_single_stages_share_their_work_and_keep_all_that_is_left(tmp_path, shar
     assert (out / "report.html").exists()  # as JSON too
 
 
+def test_density_and_prototypes_alone_are_prune_without_dedup_and_select_chooses_again(tmp_path, shards):
+    common = ("--clusters", 4, "--workers", 1, "--keep", 30, "--json")
+    for by, knobs in (("density", ("--temperature", 0.3, "--floor", 0.2)), ("prototypes", ("--prefer", "easy"))):
+        alone = json.loads(run(by, shards, "--out", tmp_path / by, *common, *knobs))
+        assert (alone["kept"], alone["duplicates"]) == (30, 0)
+        whole = tmp_path / f"{by} by prune"
+        run("prune", shards, "--out", whole, "--no-dedup", "--by", by, *common, *knobs)
+        assert kept_in(tmp_path / by) == kept_in(whole)
+    chosen = json.loads(
+        run(
+            "select",
+            tmp_path / "density",
+            "--keep",
+            30,
+            "--by",
+            "prototypes",
+            "--prefer",
+            "easy",
+            "--write",
+            "keys",
+            "--json",
+        )
+    )
+    assert chosen["kept"] == 30
+    assert kept_in(tmp_path / "density") == kept_in(tmp_path / "prototypes")
+    assert len((tmp_path / "density" / "kept_keys.txt").read_text().split()) == 30
+    assert json.loads(run("select", tmp_path / "density", "--json"))["kept"] == 120  # by default all that is left
+
+
+def kept_in(out):
+    """The ids that are kept."""
+    return pq.read_table(out / "kept_ids.parquet")["id"].to_pylist()
+
+
 def test_what_became_of_all_rows_is_told_and_a_report_is_written(tmp_path, shards):
     said = run(
         "prune", shards, "--keep", 0.25, "--threshold", 0.99, "--clusters", 4, "--workers", 1, "--out", tmp_path / "o"

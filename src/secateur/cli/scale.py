@@ -23,8 +23,11 @@ UnitRows = Annotated[int, typer.Option(help="rows a task takes, which bounds the
 OnBad = Annotated[str, typer.Option(help="rows of zeros, nan or null: stop, or drop and list them")]
 Id = Annotated[str, typer.Option("--id", help="the column of ids")]
 Embedding = Annotated[str, typer.Option(help="the column of embeddings")]
-
-
+Prefer = Annotated[
+    str | None, typer.Option(help="inside a cluster: hard, the farthest from its centroid; easy; or random")
+]
+Floor = Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")]
+Temperature = Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")]
 Threshold = Annotated[float | None, typer.Option(help="rows of a higher cosine are duplicates; 0.95 by default")]
 DedupTo = Annotated[float | None, typer.Option(help="in place of a threshold: so large a fraction is left by dedup")]
 DedupPrefer = Annotated[str, typer.Option(help="which of duplicates stays: hard, easy or random")]
@@ -102,11 +105,9 @@ def prune(
     *,
     keep: o.Keep,
     by: Annotated[str, typer.Option(help="density, prototypes or random")] = "density",
-    prefer: Annotated[
-        str | None, typer.Option(help="inside a cluster: hard, the farthest from its centroid; easy; or random")
-    ] = None,
-    floor: Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")] = 0.5,
-    temperature: Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")] = 0.1,
+    prefer: Prefer = None,
+    floor: Floor = 0.5,
+    temperature: Temperature = 0.1,
     threshold: Threshold = None,
     dedup_to: DedupTo = None,
     dedup_prefer: DedupPrefer = "hard",
@@ -147,6 +148,24 @@ def dedup(
 
 
 @works_on_shards
+def density(
+    shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5, temperature: Temperature = 0.1
+) -> dict[str, Any]:
+    """Keep of each cluster what its density gives it, duplicates and all: density-based pruning alone."""
+    from secateur.scale import Choice
+
+    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice("density", prefer, floor, temperature)}  # type: ignore[arg-type]
+
+
+@works_on_shards
+def prototypes(shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5) -> dict[str, Any]:
+    """Keep the rows farthest from their centroid, duplicates and all: self-supervised prototypes (SSP) alone."""
+    from secateur.scale import Choice
+
+    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice("prototypes", prefer, floor)}  # type: ignore[arg-type]
+
+
+@works_on_shards
 def filter(
     shards: Shards,
     *,
@@ -158,6 +177,29 @@ def filter(
 ) -> dict[str, Any]:
     """Keep the rows whose column is in a range, between quantiles, or in the top fraction."""
     return {"keep": None, "dedup": None, "filter": _filter(score, score_min, score_max, score_top, score_quantiles)}
+
+
+def select(
+    out: Annotated[str, typer.Argument(help="the OUT of a scale command that is finished")],
+    *,
+    keep: Annotated[str | None, typer.Option(help="a fraction or a count; by default all that is left")] = None,
+    by: Annotated[str | None, typer.Option(help="density, prototypes or random; by default as the run")] = None,
+    prefer: Prefer = None,
+    floor: Annotated[float | None, typer.Option(help="as of prune")] = None,
+    temperature: Annotated[float | None, typer.Option(help="as of prune")] = None,
+    write: Write = "",
+    engine: Engine = "local",
+    workers: Workers = None,
+    json: o.AsJson = False,
+) -> None:
+    """Choose again among what a finished run has clustered, filtered and compared; takes the place of its selection."""
+    from secateur.scale import select as run
+
+    found = run(
+        out, keep=None if keep is None else o.parse_keep(keep), by=by, prefer=prefer, floor=floor,
+        temperature=temperature, write=o.split_list(write), engine=engine, workers=workers, quiet=json,
+    )  # fmt: skip
+    _tell(found, as_json=json)
 
 
 def _dedup(threshold: float | None, target: float | None, prefer: str) -> Any:

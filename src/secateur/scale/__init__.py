@@ -5,6 +5,7 @@ import secateur as sc
 sc.scale.prune("shards/*.parquet", keep=0.3, out="pruned")
 """
 
+from secateur.scale.again import select as select
 from secateur.scale.filters import Filter as Filter
 from secateur.scale.prune import prune as prune
 from secateur.scale.quotas import Choice as Choice
@@ -13,4 +14,4 @@ from secateur.scale.run import Dedup as Dedup
 from secateur.scale.shards import Columns as Columns
 from secateur.scale.tell import Pruned as Pruned
 
-__all__ = ["Choice", "Clustering", "Columns", "Dedup", "Filter", "Pruned", "prune"]
+__all__ = ["Choice", "Clustering", "Columns", "Dedup", "Filter", "Pruned", "prune", "select"]

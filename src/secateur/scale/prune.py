@@ -80,7 +80,7 @@ def _pruned(
     result = told(run, laid, rest, wanted)
     asked = {
         "clustering": asdict(clustering), "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup),
-        "choice": choice.asked(), "keep": keep,
+        "choice": choice.asked(), "keep": keep, "columns": {"id": run.columns.id, "embedding": run.columns.embedding},
     }  # fmt: skip
     tell_clusters(run, laid, rest, wanted)
     note(run, asked, result, groups, time.perf_counter() - started)

@@ -1,7 +1,7 @@
 """How much of each cluster is kept, by its density, by the distance of single rows, or evenly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,8 @@ from secateur.scale.storage import Place, together
 from secateur.scale.thresholds import asked, largest_reaching
 
 By = Literal["density", "prototypes", "random"]
-BY = ("density", "prototypes", "random")
+KNOBS = {"density": ("floor", "temperature", "neighbours"), "prototypes": ("floor",), "random": ()}
+"""Ways of choosing, and what each may be told beside `prefer`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Choice:
     by: `density`, a quota for each cluster by how far it spreads and how far others are (density-based pruning);
     `prototypes`, the rows farthest from their centroid, whatever the cluster (SSP); `random`, of each cluster the same
     share. prefer: inside a cluster the farthest (hard), the nearest (easy), or any. floor: each cluster keeps this part
-    of an even share of what is kept, or all it has, and one row at least. temperature, neighbours: of the density.
+    of an even share of what is kept, or all it has, and one row at least; not of `random`. temperature,
+    neighbours: of the density alone.
     """
 
     by: By = "density"
@@ -37,8 +39,8 @@ class Choice:
     neighbours: int = 20
 
     def __post_init__(self) -> None:
-        if self.by not in BY:
-            raise SecateurError(f"by: expected {', '.join(BY)}, got {self.by!r}")
+        if self.by not in KNOBS:
+            raise SecateurError(f"by: expected {', '.join(KNOBS)}, got {self.by!r}")
         if self.prefer is not None and self.prefer not in PREFER:
             raise SecateurError(f"prefer: expected {', '.join(PREFER)}, got {self.prefer!r}")
         if self.by == "prototypes" and self.prefer == "random":
@@ -49,6 +51,10 @@ class Choice:
             raise SecateurError(f"temperature: expected one above 0, got {self.temperature}")
         if self.neighbours < 1:
             raise SecateurError(f"neighbours: expected 1 or more, got {self.neighbours}")
+        for knob in fields(self)[2:]:
+            if knob.name not in KNOBS[self.by] and getattr(self, knob.name) != knob.default:
+                who = " or ".join(by for by, names in KNOBS.items() if knob.name in names)
+                raise SecateurError(f"{knob.name}: choosing by {self.by} has none; leave it out, or choose by {who}")
 
     @property
     def preferred(self) -> Prefer:
@@ -57,10 +63,7 @@ class Choice:
 
     def asked(self) -> dict[str, Any]:
         """As it stands in run.json."""
-        return {
-            "by": self.by, "prefer": self.preferred, "floor": self.floor, "temperature": self.temperature,
-            "neighbours": self.neighbours,
-        }  # fmt: skip
+        return {"by": self.by, "prefer": self.preferred} | {name: getattr(self, name) for name in KNOBS[self.by]}
 
 
 @dataclass(frozen=True)
