@@ -42,8 +42,8 @@ OPTIONS = {
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
     f"--recipe --start --subset {RECORDING}",
-    "scale embed": "--batch --by --cache --device --force --input --json --label --memory --on-bad --out --rows --size "
-    "--split",
+    "scale embed": "--batch --by --cache --device --force --id --input --json --label --memory --on-bad --out --rows "
+    "--size --split --text",
     "scale cluster": SHARDS,
     "scale filter": f"{SHARDS} {FILTER}",
     "scale dedup": f"{SHARDS} {DEDUP}",

@@ -238,8 +238,10 @@ def embed(
     by: Annotated[
         str, typer.Option(help="an OUT folder, timm:NAME, transformers:NAME, package.module:function, or input")
     ],
+    text: Annotated[str | None, typer.Option(help="DATA is parquet shards, and this the column to embed")] = None,
+    id: Annotated[str, typer.Option("--id", help="with --text: the column of ids; without it, row numbers")] = "id",
     out: ScaleOut = "secateur-shards",
-    rows: Annotated[int, typer.Option(help="rows of a shard")] = 65_536,
+    rows: Annotated[int | None, typer.Option(help="rows of a shard; 65536 by default")] = None,
     batch: Annotated[int, typer.Option(help="rows that are embedded at a time")] = 256,
     input: o.Input = None,
     label: o.Label = None,
@@ -252,15 +254,20 @@ def embed(
     force: o.Force = False,
     json: o.AsJson = False,
 ) -> None:
-    """Embed a data set into shards, to be pruned: by the net of a run, or one trained elsewhere."""
-    from secateur.scale.embed import embed as run
+    """Embed a data set, or texts, into shards, to be pruned: by the net of a run, or one trained elsewhere."""
+    from secateur.errors import SecateurError
+    from secateur.scale.embed import embed as images
+    from secateur.scale.texts import embed_texts
 
-    reading = {"input": input, "label": label, "split": split, "size": size, "on_bad": on_bad, "cache": cache}
-    given = {name: value for name, value in reading.items() if value is not None}
-    found = run(
-        data, by=by, out=out, rows=rows, batch=batch, device=device, force=force, quiet=json,
-        memory=o.parse_memory(memory), **given,
-    )  # fmt: skip
+    own = {"input": input, "label": label, "split": split, "size": size, "cache": cache, "memory": memory, "rows": rows}
+    given = {name: value for name, value in own.items() if value is not None}
+    how: dict[str, Any] = {"by": by, "out": out, "batch": batch, "device": device, "force": force, "quiet": json}
+    if text is not None:
+        if given:
+            raise SecateurError(f"{next(iter(given))}: is of data sets; with --text, each shard gives one of its own")
+        found = embed_texts(data, text=text, id=id, on_bad=on_bad, **how)
+    else:
+        found = images(data, on_bad=on_bad, **how | given | {"memory": o.parse_memory(memory)})
     if json:
         show.as_json([place.url for place in found])
     else:

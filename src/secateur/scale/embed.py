@@ -1,6 +1,7 @@
 """`scale embed`: a data set into embedding shards, by the net of a run, a net trained elsewhere, or one of your own."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def embed(
         source = open_data(data, progress=lambda what, done, total: advance(done, total), **reading)
     tensors = Tensors(source.train, pick_device(device))
     net = embedder(by, shape=tensors.shape, device=tensors.device)
-    _claim(place, {"fingerprint": source.fingerprint, "by": by, "rows": rows}, force=force)
+    claim(place, {"fingerprint": source.fingerprint, "by": by, "rows": rows}, force=force)
     ids, there = source.train.usable, set(place.names())
     starts = range(0, len(ids), rows)
     names = [f"part-{number:06d}.parquet" for number in range(len(starts))]
@@ -56,7 +57,8 @@ def embed(
     return [place / name for name in names]
 
 
-def _claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
+def claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
+    """Make a folder that of these embeddings; others stop it, unless `force`, and anything else does."""
     names = place.names()
     if force:
         for name in names:
@@ -75,9 +77,14 @@ def _embedded(net: Embedder, data: Tensors, ids: np.ndarray, batch: int) -> np.n
     """Embeddings (rows, dims) float16 of some rows."""
     plan = [torch.from_numpy(ids[k : k + batch]) for k in range(0, len(ids), batch)]
     found = np.concatenate([net(rows).cpu().numpy() for rows in data.batches(plan)])
+    return half(found, lambda at: f"row {ids[at]}")
+
+
+def half(found: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+    """Embeddings (rows, dims) in float16; where: what a row is called that does not fit."""
     if (far := np.flatnonzero(~(np.abs(found) <= np.finfo(np.float16).max).all(axis=1))).size:
         raise SecateurError(
-            f"embedding: row {ids[far[0]]} has a number that is nan or beyond float16; scale what the net gives, or "
+            f"embedding: {where(int(far[0]))} has a number that is nan or beyond float16; scale what the net gives, or "
             f"look at that row"
         )
     return found.astype(np.float16)

@@ -1,7 +1,6 @@
 """What turns raw rows into embeddings: nets trained elsewhere, a net of your own, or the rows as they are."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from secateur.errors import SecateurError, reason
 from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
+from secateur.training.hub import absent_weights, fetched, quiet
 from secateur.training.nets import Normalised, load_net, model_in
 from secateur.training.probes.penultimate import Penultimate
 from secateur.training.seeding import initialised
@@ -160,51 +160,10 @@ def _transformers(name: str) -> nn.Module:
         with initialised(0):
             return processor, *transformers.AutoModel.from_pretrained(name, output_loading_info=True, **where)
 
-    with _quiet(transformers):
-        processor, model, found = _fetched(name, load)
-    absent = sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])])
-    random = [key for key in absent if not key.startswith("pooler.")]
-    if random:
-        raise SecateurError(
-            f"embedder: transformers:{name} was saved without {len(random)} of its weights ({random[0]}), which would "
-            f"be random; name a model that is whole"
-        )
+    with quiet(transformers):
+        processor, model, found = fetched(name, "images", load)
+    absent = absent_weights(name, found)
     return Pooled(name, model.float(), processor, token=bool(absent))
-
-
-def _fetched(name: str, load: Callable[..., Any]) -> Any:
-    """What is in the folder, or in the cache, or else on the hub.
-
-    The hub is asked one quick question first: `transformers` would go on retrying a name with a typing error.
-    """
-    from huggingface_hub import HfApi
-
-    try:
-        return load(local_files_only=True)
-    except Exception as error:
-        if Path(name).is_dir():
-            raise SecateurError(f"embedder: {name} could not be read as a model ({reason(error)})") from None
-    try:
-        HfApi().model_info(name, timeout=10)
-        return load()
-    except Exception as error:
-        raise SecateurError(
-            f"embedder: no folder {name}, it is not in the cache, and the hub did not give a model of images of that "
-            f"name ({reason(error)})"
-        ) from None
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without its bars and its report of weights, which is read instead."""
-    log = transformers.logging
-    level = log.get_verbosity()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
 
 
 _HUBS: dict[str, Callable[[str], nn.Module]] = {"timm": _timm, "transformers": _transformers}

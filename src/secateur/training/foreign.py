@@ -1,4 +1,4 @@
-"""What others bring to training: nets that a function of your own makes."""
+"""What others bring to training: what a function of your own makes."""
 
 import importlib
 from typing import Any
@@ -8,14 +8,19 @@ from torch import nn
 from secateur.errors import SecateurError
 
 
-def own_net(argument: str, spec: str, *given: Any) -> nn.Module:
-    """The net that the function `package.module:function` makes, called with `given`; argument: what asked for it."""
+def own(argument: str, spec: str, *given: Any) -> Any:
+    """What the function `package.module:function` gives, called with `given`; argument: what asked for it."""
     module, _, function = spec.partition(":")
     try:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SecateurError(f"{argument}: {spec} cannot be imported ({error})") from None
-    net = make(*given)
+    return make(*given)
+
+
+def own_net(argument: str, spec: str, *given: Any) -> nn.Module:
+    """The net that the function gives."""
+    net = own(argument, spec, *given)
     if not isinstance(net, nn.Module):
         raise SecateurError(f"{argument}: {spec} must return a torch.nn.Module, got {type(net).__name__}")
     return net
