@@ -153,7 +153,7 @@ def _width(shard: Place, file: Any, columns: Columns) -> int:
     """The width of the first embedding that has one; 0 where none has."""
     import pyarrow.compute as pc
 
-    for batch in _batches(shard, file, None, [columns.embedding], size=64):
+    for batch in batches(shard, file, None, [columns.embedding], size=64):
         widths = pc.list_value_length(batch.column(0).drop_null()).to_numpy(zero_copy_only=False)
         if (widths > 0).any():
             return int(widths[widths > 0][0])
@@ -191,7 +191,8 @@ def _deal(look: _Looks, start: int, unit_rows: int) -> Iterator[Unit]:
         group += len(taken)
 
 
-def _batches(shard: Place, file: Any, groups: Sequence[int] | None, names: list[str], size: int) -> Iterator[Any]:
+def batches(shard: Place, file: Any, groups: Sequence[int] | None, names: list[str], size: int) -> Iterator[Any]:
+    """Some columns of some row groups, `size` rows at a time. Raises DataError where the file is damaged."""
     import pyarrow as pa
 
     try:
@@ -204,7 +205,7 @@ def blocks(unit: Unit, columns: Columns, *, dims: int, wanted: Sequence[str] | N
     """The rows of a unit, some thousands at a time. wanted: of the columns, these alone."""
     names = list(wanted) if wanted is not None else [columns.id, columns.embedding, *columns.scores]
     file, at = opened(unit.shard), 0
-    for batch in _batches(unit.shard, file, list(unit.groups), names, _BATCH):
+    for batch in batches(unit.shard, file, list(unit.groups), names, _BATCH):
         low, high = max(0, unit.skip - at), min(len(batch), unit.skip + unit.rows - at)
         at += len(batch)
         if low >= high:
