@@ -153,7 +153,7 @@ def test_folds_leave_every_subset_out_once():
 
 
 def test_one_who_learns_the_mean_alone_is_no_better_nor_worse_than_chance():
-    """What is expected in itself would be ranked the wrong way round: the mean of the others is low without a good one."""
+    """Expected quality itself would rank the wrong way round: the mean of the others is low without a good one."""
     features, quality = rows()
     found = held_out(np.ones_like(features), quality, Learning(), seed=0)
     assert abs(found.correlation) < found.chance
