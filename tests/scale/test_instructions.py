@@ -320,8 +320,11 @@ def test_an_out_of_something_else_is_left_alone(made_up, tmp_path):
         choose(shards, tmp_path / "mine")
     pruned = made.write(tmp_path / "pruned-shards", data)
     made.prune(pruned, tmp_path / "pruned", clustering=made.FEW)
-    with stop("out: .* holds something else", WrongData):
-        choose(shards, tmp_path / "pruned")
+    before = files(tmp_path / "pruned")
+    for force in (False, True):
+        with stop("out: .* holds something else", WrongData):
+            choose(shards, tmp_path / "pruned", force=force)
+    assert files(tmp_path / "pruned") == before
     choose(shards, tmp_path / "ours", subsets=SUBSETS)
     with stop("out: .* holds something else", WrongData):
         made.prune(pruned, tmp_path / "ours", clustering=made.FEW)
@@ -360,6 +363,7 @@ def test_bad_rows_are_named(shards, tmp_path, columns, options, said):
 
 
 FORMS = {
+    "spreadsheet.csv": "\ufeffsubset, quality\r\n" + "".join(f"{k}, {v}\r\n" for k, v in GOOD.items()),
     "csv": "subset,quality\n" + "".join(f"{k:02d},{v}\n" for k, v in GOOD.items()),
     "json": json.dumps(GOOD),
     "rows.json": json.dumps([{"subset": k, "quality": v} for k, v in GOOD.items()]),
@@ -371,7 +375,7 @@ def test_quality_is_read_from_any_form(tmp_path):
 
     for name, text in FORMS.items():
         (tmp_path / f"q.{name}").write_text(text)
-        assert quality_of(str(tmp_path / f"q.{name}"), SUBSETS).tolist() == list(GOOD.values())
+        assert quality_of(tmp_path / f"q.{name}", SUBSETS).tolist() == list(GOOD.values())
     pq.write_table(pa.table({"subset": list(GOOD), "quality": list(GOOD.values())}), tmp_path / "q.parquet")
     assert quality_of(str(tmp_path / "q.parquet"), SUBSETS).tolist() == list(GOOD.values())
     for name, text in {"a.csv": "0,1\n", "b.json": "3", "c.parquet": "no"}.items():

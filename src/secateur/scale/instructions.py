@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def instructions(
     shards: str | Sequence[str],
     *,
     out: str = "secateur-scale",
-    quality: str | Mapping[Any, Any] | None = None,
+    quality: str | Path | Mapping[Any, Any] | None = None,
     keep: int | float | None = None,
     indicators: Sequence[str] = (),
     text: str | None = None,
@@ -95,7 +96,8 @@ def instructions(
         found, rows = read(expand(shards), columns, text, asked)
         advance(found.rows, found.rows)
     about = {"fingerprint": found.fingerprint, "columns": [columns.id, columns.embedding]}
-    before = None if force else _before(place, about, subsets, None if quality is not None else seed)
+    asked_of = {"subsets": subsets, "seed": None if quality is not None else seed}
+    before = _before(place, about | {k: v for k, v in asked_of.items() if v is not None}, force=force)
     work = _Work(place, found, rows, about, seed, progress)
     if quality is None or keep is None:
         return _dealt(work, before, subsets, force=force)
@@ -130,7 +132,7 @@ def _dealt(work: _Work, before: dict[str, Any] | None, subsets: int | None, *, f
 def _selected(
     work: _Work,
     before: dict[str, Any] | None,
-    quality: str | Mapping[Any, Any],
+    quality: str | Path | Mapping[Any, Any],
     how: Selecting,
     options: dict[str, Any],
 ) -> Instructed:
@@ -172,8 +174,8 @@ def _clusters(work: _Work, how: Selecting) -> Int[np.ndarray, " rows"]:
     return file.read_array()
 
 
-def _before(place: Place, about: dict[str, Any], subsets: int | None, seed: int | None) -> dict[str, Any] | None:
-    """What run.json says of the subsets that are there; None where OUT is empty.
+def _before(place: Place, asked: dict[str, Any], *, force: bool) -> dict[str, Any] | None:
+    """What run.json says of the subsets that are there; None where OUT is empty, or is to be begun anew.
 
     Raises WrongData where OUT is of another command, of other shards, or of subsets made otherwise.
     """
@@ -183,7 +185,8 @@ def _before(place: Place, about: dict[str, Any], subsets: int | None, seed: int 
     before = (place / "run.json").read_json() if "run.json" in there else {}
     if "instructions" not in before:
         raise WrongData(f"out: {place.url} holds something else ({there[0]}); name another --out")
-    asked = about | {k: v for k, v in {"subsets": subsets, "seed": seed}.items() if v is not None}
+    if force:
+        return None
     changed = [f"{k} was {before[k]}, now {v}" for k, v in asked.items() if before[k] != v]
     if changed:
         raise WrongData(

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def read_subsets(out: Place) -> Int[np.ndarray, " rows"]:
     return column.fill_null(-1).to_numpy().astype(np.int64)
 
 
-def quality_of(given: str | Mapping[Any, Any], subsets: int) -> Float[np.ndarray, " subsets"]:
+def quality_of(given: str | Path | Mapping[Any, Any], subsets: int) -> Float[np.ndarray, " subsets"]:
     """The quality of each subset, higher is better: of a mapping, or a file with the columns subset and quality.
 
     A file is CSV, parquet or JSON (a list of such rows, or one object, quality by subset). Raises SecateurError for
@@ -109,8 +110,8 @@ def quality_of(given: str | Mapping[Any, Any], subsets: int) -> Float[np.ndarray
     >>> quality_of({"02": 0.5, 0: 0.25, 1: "0.75"}, 3)
     array([0.25, 0.75, 0.5 ])
     """
-    where = given if isinstance(given, str) else "what was given"
-    pairs = list(given.items()) if isinstance(given, Mapping) else _pairs(given)
+    where = "what was given" if isinstance(given, Mapping) else str(given)
+    pairs = list(given.items()) if isinstance(given, Mapping) else _pairs(where)
     numbers = [_whole(name, subsets, where) for name, _ in pairs]
     if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
         raise SecateurError(f"quality: {where} has subset {_listed(twice)} more than once; one measurement for each")
@@ -170,7 +171,7 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             rows = place.read_json()
         else:
             with place.open() as opened:
-                rows = list(csv.DictReader(opened.read().decode().splitlines()))
+                rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"quality: {file} is no {kind} file ({error}); write it again") from None
     if isinstance(rows, dict):
