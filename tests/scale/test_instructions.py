@@ -1,11 +1,13 @@
 """`scale instructions`: subsets to measure, a selector that learns from what was measured, exact shares of clusters."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from secateur.cli import app
@@ -95,6 +97,8 @@ def test_kept_rows_have_more_of_what_made_subsets_good(selected, made_up):
     assert second.correlation > second.chance
     assert second.score_kept == pytest.approx(score[kept].mean())
     assert second.score_all == pytest.approx(score.mean())
+    assert list(second.leanings) == list(INDICATORS)
+    assert second.leanings["reward*10"] == pytest.approx(spearmanr(score, reward).statistic)
 
 
 def test_the_best_of_each_cluster_are_kept(selected):
@@ -404,6 +408,7 @@ def test_two_commands_from_shards_to_what_is_kept(made_up, tmp_path):
     said = run(*common, "--keep", "0.2")
     assert "30 of 150 (20.0%), the best of 4 clusters" in said
     assert "more than chance gives" in said
+    assert re.search(r"score +by ranks goes with clip .\d\.\d\d, reward\*10 \+0\.\d\d, length:caption", said)
     found = json.loads(run(*common, "--keep", 30, "--json"))
     assert found["kept"] == 30
     assert "error: keep: expected at most" in run(*common, "--keep", 500, code=2)

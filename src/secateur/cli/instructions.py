@@ -70,6 +70,7 @@ def _lines(found: Any) -> list[list[str]]:
     learned = (
         "more than chance gives" if found.correlation > found.chance else "no more than chance gives: do not trust it"
     )
+    leans = ", ".join(f"{name} {value:+.2f}" for name, value in found.leanings.items())
     return [
         *lines,
         [
@@ -78,6 +79,7 @@ def _lines(found: Any) -> list[list[str]]:
         ],
         ["learned", f"rank correlation {found.correlation:.2f} with the quality of subsets not seen; {learned}"],
         ["", f"({found.chance:.2f} or more comes by chance in one of twenty cases; of subsets seen: {found.fit:.2f})"],
+        *([["score", f"by ranks goes with {leans}; is that as it should be?"]] if found.leanings else []),
         ["expected", f"quality {found.score_kept:.4g} of what is kept, {found.score_all:.4g} of all"],
         ["in", f"{found.out}/manifest.parquet, kept_ids.parquet, selector.parquet"],
     ]

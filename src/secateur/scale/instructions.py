@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 import secateur
 from secateur.errors import SecateurError, WrongData
@@ -35,7 +35,8 @@ class Instructed:
     size: rows of a subset; left_over: rows in none. correlation: of the quality of subsets that the selector had not
     seen with what it expected of them, by ranks; chance: what is reached by chance in one of twenty cases; fit: the
     same of those it was trained on. score_kept, score_all: the mean quality expected of rows, in the unit that it was
-    measured in.
+    measured in. leanings: the rank correlation of the scores of rows with each indicator; where one has the wrong sign,
+    the selector took where the images of good subsets lie for what makes rows good.
     """
 
     out: str
@@ -50,6 +51,7 @@ class Instructed:
     fit: float | None = None
     score_kept: float | None = None
     score_all: float | None = None
+    leanings: dict[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the command line."""
@@ -153,10 +155,28 @@ def _selected(
             _told(work.out, of), kept=count, clusters=int(clusters.max()) + 1, correlation=scored.correlation,
             chance=scored.chance, fit=scored.fit, score_kept=float(scored.rows[kept].mean()),
             score_all=float(scored.rows.mean()),
+            leanings=leanings(scored.rows, work.rows.indicators, options["indicators"]),
         )  # fmt: skip
         asked = {"how": asdict(how), "seed": work.seed} | options
         (work.out / "run.json").write_json(before | {"asked": asked, "result": result.as_json()})
     return result
+
+
+def leanings(
+    scores: Float[np.ndarray, " rows"], indicators: Float[np.ndarray, "rows indicators"], names: Sequence[str]
+) -> dict[str, float]:
+    """The rank correlation of the scores with each indicator; 0 where one is the same for all rows.
+
+    >>> leanings(np.array([1., 2., 3.]), np.array([[5., 1.], [6., 1.], [9., 1.]]), ["clip", "reward"])
+    {'clip': 1.0, 'reward': 0.0}
+    """
+    from scipy.stats import spearmanr
+
+    flat = np.ptp(scores) == 0
+    return {
+        name: 0.0 if flat or np.ptp(values) == 0 else float(spearmanr(scores, values).statistic)
+        for name, values in zip(names, indicators.T, strict=True)
+    }
 
 
 def _told(place: Place, of: Int[np.ndarray, " rows"]) -> Instructed:
