@@ -209,6 +209,15 @@ def test_another_seed_learns_otherwise_from_the_same_subsets(selected, made_up):
     assert (out / "subsets.parquet").read_bytes() == subsets
 
 
+def test_other_measurements_are_learned_anew(selected, made_up):
+    out, quality, *_ = selected
+    reward = made_up[3]
+    choose(made_up[1], out, quality={k: -value for k, value in quality.items()}, keep=40)
+    assert np.corrcoef(read(out, "manifest.parquet")["score"], reward)[0, 1] < -0.5
+    choose(made_up[1], out, quality=quality, keep=40)
+    assert np.corrcoef(read(out, "manifest.parquet")["score"], reward)[0, 1] > 0.5
+
+
 def by_caption(table):
     """What a user's model might say."""
     return [len(text) for text in table["caption"].to_pylist()]
