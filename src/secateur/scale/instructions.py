@@ -93,14 +93,9 @@ def instructions(
     check_lists(write)
     if (quality is None) != (keep is None):
         raise SecateurError("keep: expected it together with the quality of the subsets, got one of the two")
-    columns, place, progress = columns or Columns(), Place(str(out)), Progress(quiet=quiet)
-    with progress.stage("reading") as advance:
-        found, rows = read(expand(shards), columns, text, asked)
-        advance(found.rows, found.rows)
-    about = {"fingerprint": found.fingerprint, "columns": [columns.id, columns.embedding]}
-    asked_of = {"subsets": subsets, "seed": None if quality is not None else seed}
-    before = _before(place, about | {k: v for k, v in asked_of.items() if v is not None}, force=force)
-    work = _Work(place, found, rows, about, seed, progress)
+    work = _begin(shards, Place(str(out)), columns or Columns(), text, asked, seed, Progress(quiet=quiet))
+    made = {"subsets": subsets, "seed": seed if quality is None else None}  # the second run takes what is there
+    before = _before(work.out, work.about | {k: v for k, v in made.items() if v is not None}, force=force)
     if quality is None or keep is None:
         return _dealt(work, before, subsets, force=force)
     options = {"keep": keep, "indicators": list(indicators), "text": text, "write": list(write)}
@@ -117,6 +112,23 @@ class _Work:
     about: dict[str, Any]
     seed: int
     progress: Progress
+
+
+def _begin(
+    shards: str | Sequence[str],
+    out: Place,
+    columns: Columns,
+    text: str | None,
+    indicators: Sequence[Indicator],
+    seed: int,
+    progress: Progress,
+) -> _Work:
+    """Read the shards; nothing is written yet."""
+    with progress.stage("reading") as advance:
+        found, rows = read(expand(shards), columns, text, indicators)
+        advance(found.rows, found.rows)
+    about = {"fingerprint": found.fingerprint, "columns": [columns.id, columns.embedding]}
+    return _Work(out, found, rows, about, seed, progress)
 
 
 def _dealt(work: _Work, before: dict[str, Any] | None, subsets: int | None, *, force: bool) -> Instructed:
