@@ -7,7 +7,7 @@ from typing import ParamSpec
 
 import typer
 
-from secateur.cli import jobs, plan, scale, tables
+from secateur.cli import instructions, jobs, plan, scale, tables
 from secateur.errors import SecateurError
 
 P = ParamSpec("P")
@@ -58,6 +58,7 @@ for command in COMMANDS:
 group = typer.Typer(help="Prune embeddings by the shard, here or on Ray.", no_args_is_help=True, rich_markup_mode=None)
 for command in (
     scale.embed, scale.cluster, scale.filter, scale.dedup, scale.density, scale.prototypes, scale.prune, scale.select,
+    instructions.instructions,
 ):  # fmt: skip
     group.command()(with_manners(command))
 app.add_typer(group, name="scale")

@@ -192,7 +192,7 @@ def _deal(look: _Looks, start: int, unit_rows: int) -> Iterator[Unit]:
 
 
 def batches(shard: Place, file: Any, groups: Sequence[int] | None, names: list[str], size: int) -> Iterator[Any]:
-    """Record batches of some columns of a parquet file, by row group or all."""
+    """Some columns of some row groups, `size` rows at a time. Raises DataError where the file is damaged."""
     import pyarrow as pa
 
     try:
