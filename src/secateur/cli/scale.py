@@ -34,6 +34,12 @@ ScoreMin = Annotated[float | None, typer.Option(help="the lowest value that pass
 ScoreMax = Annotated[float | None, typer.Option(help="the highest value that passes")]
 ScoreTop = Annotated[float | None, typer.Option(help="the highest fraction passes")]
 ScoreQuantiles = Annotated[str | None, typer.Option(help="from one to another, as 0.1,0.9")]
+_BY, _FLOOR = "density, prototypes or random", "a cluster keeps this part of an even share at least"
+_PREFER = "inside a cluster: hard, the farthest from its centroid; easy; or random"
+_TEMPERATURE = "of the density: lower favours wide clusters more"
+Prefer = Annotated[str | None, typer.Option(help=_PREFER)]
+Floor = Annotated[float, typer.Option(help=_FLOOR)]
+Temperature = Annotated[float, typer.Option(help=_TEMPERATURE)]
 
 _SHARED: dict[str, tuple[Any, Any]] = {
     "clusters": (Clusters, None),
@@ -101,12 +107,10 @@ def prune(
     shards: Shards,
     *,
     keep: o.Keep,
-    by: Annotated[str, typer.Option(help="density, prototypes or random")] = "density",
-    prefer: Annotated[
-        str | None, typer.Option(help="inside a cluster: hard, the farthest from its centroid; easy; or random")
-    ] = None,
-    floor: Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")] = 0.5,
-    temperature: Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")] = 0.1,
+    by: Annotated[str, typer.Option(help=_BY)] = "density",
+    prefer: Prefer = None,
+    floor: Floor = 0.5,
+    temperature: Temperature = 0.1,
     threshold: Threshold = None,
     dedup_to: DedupTo = None,
     dedup_prefer: DedupPrefer = "hard",
@@ -158,6 +162,53 @@ def filter(
 ) -> dict[str, Any]:
     """Keep the rows whose column is in a range, between quantiles, or in the top fraction."""
     return {"keep": None, "dedup": None, "filter": _filter(score, score_min, score_max, score_top, score_quantiles)}
+
+
+@works_on_shards
+def density(
+    shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5, temperature: Temperature = 0.1
+) -> dict[str, Any]:
+    """Keep of each cluster what its density gives it; nothing is filtered or taken for a duplicate."""
+    return _chosen(keep, "density", prefer, floor, temperature)
+
+
+@works_on_shards
+def prototypes(shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5) -> dict[str, Any]:
+    """Keep the rows farthest from their centroid (SSP); nothing is filtered or taken for a duplicate."""
+    return _chosen(keep, "prototypes", prefer, floor)
+
+
+def _chosen(keep: str, *choice: Any) -> dict[str, Any]:
+    from secateur.scale import Choice
+
+    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice(*choice)}
+
+
+def select(
+    run: Annotated[str, typer.Argument(help="OUT of a finished `scale prune`, or of one of its stages")],
+    *,
+    out: ScaleOut,
+    keep: Annotated[str | None, typer.Option(help="0.3 is a fraction, 500 a count; by default as in the run")] = None,
+    by: Annotated[str | None, typer.Option(help=f"{_BY}; by default as in the run")] = None,
+    prefer: Prefer = None,
+    floor: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
+    temperature: Annotated[float | None, typer.Option(help=_TEMPERATURE)] = None,
+    write: Write = "",
+    engine: Engine = "local",
+    workers: Workers = None,
+    force: o.Force = False,
+    json: o.AsJson = False,
+) -> None:
+    """Choose anew from a finished run, into another OUT, without clustering, filtering or comparing rows again."""
+    from secateur.scale import select as choose
+
+    given = {"by": by, "prefer": prefer, "floor": floor, "temperature": temperature}
+    found = choose(
+        run, out=out, keep="as before" if keep is None else o.parse_keep(keep), write=o.split_list(write),
+        choice={name: value for name, value in given.items() if value is not None}, engine=engine, workers=workers,
+        force=force, quiet=json,
+    )  # fmt: skip
+    _tell(found, as_json=json)
 
 
 def _dedup(threshold: float | None, target: float | None, prefer: str) -> Any:

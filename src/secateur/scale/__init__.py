@@ -10,7 +10,8 @@ from secateur.scale.prune import prune as prune
 from secateur.scale.quotas import Choice as Choice
 from secateur.scale.run import Clustering as Clustering
 from secateur.scale.run import Dedup as Dedup
+from secateur.scale.select import select as select
 from secateur.scale.shards import Columns as Columns
 from secateur.scale.tell import Pruned as Pruned
 
-__all__ = ["Choice", "Clustering", "Columns", "Dedup", "Filter", "Pruned", "prune"]
+__all__ = ["Choice", "Clustering", "Columns", "Dedup", "Filter", "Pruned", "prune", "select"]
