@@ -44,7 +44,7 @@ def test_single_stages_share_their_work_and_keep_all_that_is_left(tmp_path, shar
     assert (out / "report.html").exists()  # as JSON too
 
 
-def test_density_and_prototypes_alone_are_prune_without_dedup_and_select_chooses_again(tmp_path, shards):
+def test_density_and_prototypes_alone_are_prune_without_dedup(tmp_path, shards):
     common = ("--clusters", 4, "--workers", 1, "--keep", 30, "--json")
     for by, knobs in (("density", ("--temperature", 0.3, "--floor", 0.2)), ("prototypes", ("--prefer", "easy"))):
         alone = json.loads(run(by, shards, "--out", tmp_path / by, *common, *knobs))
@@ -52,25 +52,6 @@ def test_density_and_prototypes_alone_are_prune_without_dedup_and_select_chooses
         whole = tmp_path / f"{by} by prune"
         run("prune", shards, "--out", whole, "--no-dedup", "--by", by, *common, *knobs)
         assert kept_in(tmp_path / by) == kept_in(whole)
-    chosen = json.loads(
-        run(
-            "select",
-            tmp_path / "density",
-            "--keep",
-            30,
-            "--by",
-            "prototypes",
-            "--prefer",
-            "easy",
-            "--write",
-            "keys",
-            "--json",
-        )
-    )
-    assert chosen["kept"] == 30
-    assert kept_in(tmp_path / "density") == kept_in(tmp_path / "prototypes")
-    assert len((tmp_path / "density" / "kept_keys.txt").read_text().split()) == 30
-    assert json.loads(run("select", tmp_path / "density", "--json"))["kept"] == 120  # by default all that is left
 
 
 def kept_in(out):

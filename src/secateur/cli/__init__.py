@@ -56,10 +56,8 @@ for command in COMMANDS:
     app.command()(with_manners(command))
 
 group = typer.Typer(help="Prune embeddings by the shard, here or on Ray.", no_args_is_help=True, rich_markup_mode=None)
-for command in (
-    scale.embed, scale.cluster, scale.filter, scale.dedup, scale.density, scale.prototypes, scale.prune, scale.select,
-    instructions.instructions,
-):  # fmt: skip
+STAGES = (scale.embed, scale.cluster, scale.filter, scale.dedup, scale.density, scale.prototypes)
+for command in (*STAGES, scale.select, scale.prune, instructions.instructions):
     group.command()(with_manners(command))
 app.add_typer(group, name="scale")
 

@@ -23,11 +23,12 @@ UnitRows = Annotated[int, typer.Option(help="rows a task takes, which bounds the
 OnBad = Annotated[str, typer.Option(help="rows of zeros, nan or null: stop, or drop and list them")]
 Id = Annotated[str, typer.Option("--id", help="the column of ids")]
 Embedding = Annotated[str, typer.Option(help="the column of embeddings")]
-Prefer = Annotated[
-    str | None, typer.Option(help="inside a cluster: hard, the farthest from its centroid; easy; or random")
-]
-Floor = Annotated[float, typer.Option(help="a cluster keeps this part of an even share at least")]
-Temperature = Annotated[float, typer.Option(help="of the density: lower favours wide clusters more")]
+_BY, _FLOOR = "density, prototypes or random", "a cluster keeps this part of an even share at least"
+_PREFER = "inside a cluster: hard, the farthest from its centroid; easy; or random"
+_TEMPERATURE = "of the density: lower favours wide clusters more"
+Prefer = Annotated[str | None, typer.Option(help=_PREFER)]
+Floor = Annotated[float, typer.Option(help=_FLOOR)]
+Temperature = Annotated[float, typer.Option(help=_TEMPERATURE)]
 Threshold = Annotated[float | None, typer.Option(help="rows of a higher cosine are duplicates; 0.95 by default")]
 DedupTo = Annotated[float | None, typer.Option(help="in place of a threshold: so large a fraction is left by dedup")]
 DedupPrefer = Annotated[str, typer.Option(help="which of duplicates stays: hard, easy or random")]
@@ -104,7 +105,7 @@ def prune(
     shards: Shards,
     *,
     keep: o.Keep,
-    by: Annotated[str, typer.Option(help="density, prototypes or random")] = "density",
+    by: Annotated[str, typer.Option(help=_BY)] = "density",
     prefer: Prefer = None,
     floor: Floor = 0.5,
     temperature: Temperature = 0.1,
@@ -148,24 +149,6 @@ def dedup(
 
 
 @works_on_shards
-def density(
-    shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5, temperature: Temperature = 0.1
-) -> dict[str, Any]:
-    """Keep of each cluster what its density gives it, duplicates and all: density-based pruning alone."""
-    from secateur.scale import Choice
-
-    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice("density", prefer, floor, temperature)}  # type: ignore[arg-type]
-
-
-@works_on_shards
-def prototypes(shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5) -> dict[str, Any]:
-    """Keep the rows farthest from their centroid, duplicates and all: self-supervised prototypes (SSP) alone."""
-    from secateur.scale import Choice
-
-    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice("prototypes", prefer, floor)}  # type: ignore[arg-type]
-
-
-@works_on_shards
 def filter(
     shards: Shards,
     *,
@@ -179,25 +162,49 @@ def filter(
     return {"keep": None, "dedup": None, "filter": _filter(score, score_min, score_max, score_top, score_quantiles)}
 
 
+@works_on_shards
+def density(
+    shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5, temperature: Temperature = 0.1
+) -> dict[str, Any]:
+    """Keep of each cluster what its density gives it; nothing is filtered or taken for a duplicate."""
+    return _chosen(keep, "density", prefer, floor, temperature)
+
+
+@works_on_shards
+def prototypes(shards: Shards, *, keep: o.Keep, prefer: Prefer = None, floor: Floor = 0.5) -> dict[str, Any]:
+    """Keep the rows farthest from their centroid (SSP); nothing is filtered or taken for a duplicate."""
+    return _chosen(keep, "prototypes", prefer, floor)
+
+
+def _chosen(keep: str, *choice: Any) -> dict[str, Any]:
+    from secateur.scale import Choice
+
+    return {"keep": o.parse_keep(keep), "dedup": None, "choice": Choice(*choice)}
+
+
 def select(
-    out: Annotated[str, typer.Argument(help="the OUT of a scale command that is finished")],
+    run: Annotated[str, typer.Argument(help="OUT of a finished `scale prune`, or of one of its stages")],
     *,
-    keep: Annotated[str | None, typer.Option(help="a fraction or a count; by default all that is left")] = None,
-    by: Annotated[str | None, typer.Option(help="density, prototypes or random; by default as the run")] = None,
+    out: ScaleOut,
+    keep: Annotated[str | None, typer.Option(help="0.3 is a fraction, 500 a count; by default as in the run")] = None,
+    by: Annotated[str | None, typer.Option(help=f"{_BY}; by default as in the run")] = None,
     prefer: Prefer = None,
-    floor: Annotated[float | None, typer.Option(help="as of prune")] = None,
-    temperature: Annotated[float | None, typer.Option(help="as of prune")] = None,
+    floor: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
+    temperature: Annotated[float | None, typer.Option(help=_TEMPERATURE)] = None,
     write: Write = "",
     engine: Engine = "local",
     workers: Workers = None,
+    force: o.Force = False,
     json: o.AsJson = False,
 ) -> None:
-    """Choose again among what a finished run has clustered, filtered and compared; takes the place of its selection."""
-    from secateur.scale import select as run
+    """Choose anew from a finished run, into another OUT, without clustering, filtering or comparing rows again."""
+    from secateur.scale import select as choose
 
-    found = run(
-        out, keep=None if keep is None else o.parse_keep(keep), by=by, prefer=prefer, floor=floor,
-        temperature=temperature, write=o.split_list(write), engine=engine, workers=workers, quiet=json,
+    given = {"by": by, "prefer": prefer, "floor": floor, "temperature": temperature}
+    found = choose(
+        run, out=out, keep="as before" if keep is None else o.parse_keep(keep), write=o.split_list(write),
+        choice={name: value for name, value in given.items() if value is not None}, engine=engine, workers=workers,
+        force=force, quiet=json,
     )  # fmt: skip
     _tell(found, as_json=json)
 

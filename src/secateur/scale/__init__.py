@@ -5,7 +5,6 @@ import secateur as sc
 sc.scale.prune("shards/*.parquet", keep=0.3, out="pruned")
 """
 
-from secateur.scale.again import select as select
 from secateur.scale.filters import Filter as Filter
 from secateur.scale.instructions import Instructed as Instructed
 from secateur.scale.instructions import instructions as instructions
@@ -14,6 +13,7 @@ from secateur.scale.prune import prune as prune
 from secateur.scale.quotas import Choice as Choice
 from secateur.scale.run import Clustering as Clustering
 from secateur.scale.run import Dedup as Dedup
+from secateur.scale.select import select as select
 from secateur.scale.shards import Columns as Columns
 from secateur.scale.tell import Pruned as Pruned
 

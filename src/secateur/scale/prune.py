@@ -54,8 +54,8 @@ def prune(
     """
     run = begin(shards, out, columns, clustering, filter, engine=find_engine(engine, workers), quiet=quiet)
     clustering.counts(run.found.rows)
-    _check(run, keep, write)
-    with _claimed(run, force=force):
+    check(run, keep, write)
+    with claimed(run, force=force):
         return _pruned(run, keep, clustering, filter, dedup, choice, write)
 
 
@@ -73,15 +73,31 @@ def _pruned(
     laid = run.clustered(clustering)
     rest = run.remaining(laid, filter, dedup, seed=clustering.seed)
     count = rest.rows if keep is None else count_of(keep, run.found.rows, rest.rows, rest.alike)
+    asked = {
+        "columns": [run.columns.id, run.columns.embedding], "clustering": asdict(clustering),
+        "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup), "choice": choice.asked(), "keep": keep,
+    }  # fmt: skip
+    return finish(run, laid, rest, count, choice, write, asked, seed=clustering.seed, started=started)
+
+
+def finish(
+    run: Run,
+    laid: Clustered,
+    rest: Remaining,
+    count: int,
+    choice: Choice,
+    write: Sequence[str],
+    asked: dict[str, Any],
+    *,
+    seed: int,
+    started: float,
+) -> Pruned:
+    """Keep `count` rows of what is left, in all forms that are wanted, and tell of it. started: by perf_counter."""
     wanted = quotas(run, laid, rest, choice, count)
-    selected, groups = select(run, laid, rest, wanted, choice, seed=clustering.seed)
+    selected, groups = select(run, laid, rest, wanted, choice, seed=seed)
     for name in write:
         written(run, laid, selected, name)
     result = told(run, laid, rest, wanted)
-    asked = {
-        "clustering": asdict(clustering), "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup),
-        "choice": choice.asked(), "keep": keep, "columns": {"id": run.columns.id, "embedding": run.columns.embedding},
-    }  # fmt: skip
     tell_clusters(run, laid, rest, wanted)
     note(run, asked, result, groups, time.perf_counter() - started)
     return result
@@ -106,7 +122,7 @@ def begin(
     return Run(Place(str(out)), found, columns, engine, progress)
 
 
-def _check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
+def check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
     """What is impossible stops before anything is written."""
     for name in write:
         if name not in ("shards", *kept.LISTS):
@@ -120,7 +136,7 @@ def _check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
 
 
 @contextmanager
-def _claimed(run: Run, *, force: bool) -> Iterator[None]:
+def claimed(run: Run, *, force: bool) -> Iterator[None]:
     """Make OUT these shards' own and, on this machine, keep a second command out of it.
 
     Raises WrongData where OUT is of something else, or of other shards unless `force`, which deletes what was made.
