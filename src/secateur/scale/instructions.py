@@ -78,24 +78,22 @@ def instructions(
 
     Twice: without `quality` rows are dealt out to `subsets` (30) of one size, by k-means of their image embeddings,
     whose ids are written to OUT/subsets/NN.parquet. Fine-tune a model on each and measure it. With `quality`, a mapping
-    or a file of subset and quality (higher is better), a selector learns to tell it, scores every row, and the best of
-    each cluster are kept: shares by largest remainder, one at least, ties to the lower id.
+    or file of subset and quality (higher is better), a selector learns to tell it and scores all rows; the best of each
+    cluster are kept, shares by largest remainder, ties to the lower id.
 
     columns: of ids and image embeddings; text: of text embeddings, if any. indicators: columns, `length:COLUMN` (ten
-    times the characters of a text over those of the longest), or `package.module:function`, which takes an Arrow table
-    and gives a number a row; each with a factor if you like, as `reward*10`. All rows are held in memory. seed: of the
-    subsets in the first run, of the selector and the clusters in the second, which takes the subsets as they are.
+    times the characters of a text over those of the longest), or `package.module:function`, which gives of an Arrow
+    table a number a row; with a factor if you like, as `reward*10`. seed: of the subsets in the first run, of the
+    selector and clusters in the second. All rows are held in memory.
 
-    Raises DataError for rows that cannot be read, SecateurError for a quality that does not fit the subsets or tells
-    nothing, WrongData for an OUT of something else.
+    Raises DataError for bad rows, SecateurError for an unfit quality, WrongData for an OUT of something else.
     """
     asked = [Indicator.parse(one) for one in indicators]
     check_lists(write)
     if (quality is None) != (keep is None):
         raise SecateurError("keep: expected it together with the quality of the subsets, got one of the two")
     work = _begin(shards, Place(str(out)), columns or Columns(), text, asked, seed, Progress(quiet=quiet))
-    made = {"subsets": subsets, "seed": seed if quality is None else None}  # the second run takes what is there
-    before = _before(work.out, work.about | {k: v for k, v in made.items() if v is not None}, force=force)
+    before = _before(work, {"subsets": subsets, "seed": seed if quality is None else None}, force=force)
     if quality is None or keep is None:
         return _dealt(work, before, subsets, force=force)
     options = {"keep": keep, "indicators": list(indicators), "text": text, "write": list(write)}
@@ -206,11 +204,14 @@ def _clusters(work: _Work, how: Selecting) -> Int[np.ndarray, " rows"]:
     return file.read_array()
 
 
-def _before(place: Place, asked: dict[str, Any], *, force: bool) -> dict[str, Any] | None:
+def _before(work: _Work, made: dict[str, int | None], *, force: bool) -> dict[str, Any] | None:
     """What run.json says of the subsets that are there; None where OUT is empty, or is to be begun anew.
+
+    made: how they must have been made; None where the second run takes what is there.
 
     Raises WrongData where OUT is of another command, of other shards, or of subsets made otherwise.
     """
+    place, asked = work.out, work.about | {name: value for name, value in made.items() if value is not None}
     there = [name for name in place.names() if not name.startswith(".")]
     if not there:
         return None
