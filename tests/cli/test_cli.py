@@ -51,8 +51,8 @@ OPTIONS = {
     "scale prototypes": f"{SHARDS} --floor --keep --prefer",
     "scale select": "--by --engine --floor --force --json --keep --out --prefer --temperature --workers --write",
     "scale prune": f"{SHARDS} {DEDUP} {FILTER} --by --floor --keep --no-dedup --prefer --temperature",
-    "scale instructions": f"{SCALE} --attention --cluster-by --clusters --components --embedding --epochs --features --id "
-    "--indicators --keep --labels --lr --pca --quality --subsets --text-embedding --write",
+    "scale instructions": f"{SCALE} --attention --cluster-by --clusters --components --embedding --epochs --features "
+    "--id --indicators --keep --labels --lr --pca --quality --subsets --text-embedding --write",
     "report": "",
     "methods": "--json",
     "cite": "",
