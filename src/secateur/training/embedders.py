@@ -13,7 +13,7 @@ from secateur.errors import SecateurError, reason
 from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
-from secateur.training.hub import absent_weights, fetched, quiet
+from secateur.training.hub import pretrained
 from secateur.training.nets import Normalised, load_net, model_in
 from secateur.training.probes.penultimate import Penultimate
 from secateur.training.seeding import initialised
@@ -152,18 +152,8 @@ class Pooled(nn.Module):
 
 
 def _transformers(name: str) -> nn.Module:
-    transformers = optional("transformers", "embedder")
-
-    def load(**where: Any) -> tuple[Any, nn.Module, dict[str, Any]]:
-        where["trust_remote_code"] = False  # unset, it would ask on the terminal
-        processor = transformers.AutoImageProcessor.from_pretrained(name, **where)
-        with initialised(0):
-            return processor, *transformers.AutoModel.from_pretrained(name, output_loading_info=True, **where)
-
-    with quiet(transformers):
-        processor, model, found = fetched(name, "images", load)
-    absent = absent_weights(name, found)
-    return Pooled(name, model.float(), processor, token=bool(absent))
+    processor, model, absent = pretrained(name, "images", "AutoImageProcessor")
+    return Pooled(name, model, processor, token=bool(absent))
 
 
 _HUBS: dict[str, Callable[[str], nn.Module]] = {"timm": _timm, "transformers": _transformers}

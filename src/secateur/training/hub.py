@@ -5,10 +5,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from secateur.errors import SecateurError, reason
+from secateur.extras import optional
+from secateur.training.seeding import initialised
 
 
-def fetched(name: str, of: str, load: Callable[..., Any]) -> Any:
+def pretrained(name: str, of: str, beside: str) -> tuple[Any, nn.Module, list[str]]:
+    """What stands before a model (`AutoTokenizer` or the like, by name), the model in float32, and what it lacks.
+
+    of: what the model takes, for the error. Raises SecateurError where it cannot be had, or lacks more than a pooler;
+    MissingExtra without the package.
+    """
+    transformers = optional("transformers", "embedder")
+
+    def load(**where: Any) -> tuple[Any, nn.Module, dict[str, Any]]:
+        where["trust_remote_code"] = False  # unset, it would ask on the terminal
+        before = getattr(transformers, beside).from_pretrained(name, **where)
+        with initialised(0):
+            return before, *transformers.AutoModel.from_pretrained(name, output_loading_info=True, **where)
+
+    with _quiet(transformers):
+        before, model, found = _fetched(name, of, load)
+    return before, model.float(), _absent(name, found)
+
+
+def _fetched(name: str, of: str, load: Callable[..., Any]) -> Any:
     """What is in the folder, or in the cache, or else on the hub; of: what the model takes, for the error.
 
     The hub is asked one quick question first: `transformers` would go on retrying a name with a typing error.
@@ -30,7 +53,7 @@ def fetched(name: str, of: str, load: Callable[..., Any]) -> Any:
         ) from None
 
 
-def absent_weights(name: str, found: Mapping[str, Any]) -> list[str]:
+def _absent(name: str, found: Mapping[str, Any]) -> list[str]:
     """The weights that a checkpoint does not have, as its loading report says: those of a pooler at most.
 
     Raises SecateurError where there are others, since these would be random.
@@ -46,7 +69,7 @@ def absent_weights(name: str, found: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
+def _quiet(transformers: Any) -> Iterator[None]:
     """Without its bars and its report of weights, which is read instead."""
     log = transformers.logging
     level = log.get_verbosity()

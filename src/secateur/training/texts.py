@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
-from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own
-from secateur.training.hub import absent_weights, fetched, quiet
-from secateur.training.seeding import initialised
+from secateur.training.hub import pretrained
 
 KINDS = ("transformers:NAME", "package.module:function")
 
@@ -86,15 +84,5 @@ class Language:
 
 
 def _transformers(name: str, device: torch.device) -> Language:
-    transformers = optional("transformers", "embedder")
-
-    def load(**where: Any) -> tuple[Any, nn.Module, dict[str, Any]]:
-        where["trust_remote_code"] = False  # unset, it would ask on the terminal
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
-        with initialised(0):
-            return tokenizer, *transformers.AutoModel.from_pretrained(name, output_loading_info=True, **where)
-
-    with quiet(transformers):
-        tokenizer, model, found = fetched(name, "text", load)
-    absent_weights(name, found)
-    return Language(model.float(), tokenizer, device)
+    tokenizer, model, _ = pretrained(name, "text", "AutoTokenizer")
+    return Language(model, tokenizer, device)
