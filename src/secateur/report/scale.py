@@ -31,7 +31,7 @@ def write_scale_report(out: Path) -> Path:
         result=run["result"],
         asked=run["asked"],
         bill=bill,
-        groups=run["groups"],
+        groups=read_json(out / "groups.json") if (out / "groups.json").exists() else [],
         charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
         specs=script_json([spec for _, _, spec in drawings]),
         details=json.dumps(run, indent=2, ensure_ascii=False),

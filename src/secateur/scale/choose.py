@@ -171,10 +171,11 @@ def choose(task: Choosing, folder: Place) -> Summary:
         places = first + np.flatnonzero(left[first:end])
         kept[places[preferred(distances[places], numbers[places], task.prefer, task.seed + 1)[:quota]]] = True
     reason = np.select([kept, ~rows.passed, rows.duplicate], [KEPT, FILTERED, DUPLICATE], PRUNED)
-    every, stays = ids, np.arange(len(ids))
+    every, among, stays = ids, numbers, np.arange(len(ids))
     if rows.duplicate.any():
         guests = Slices.of(bucket, GUEST)
         every = np.concatenate([ids, part(bucket, guests, "ids")])
+        among = np.concatenate([numbers, part(bucket, guests, "rows")])
         stays = roots(rows.alike, rows.duplicate, len(guests))
     part_of = f"part-{task.name}.parquet"
     write_manifest(
@@ -184,17 +185,20 @@ def choose(task: Choosing, folder: Place) -> Summary:
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
     (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts.read_array()))
-    return {"rows": len(ids), "kept": int(kept.sum()), "groups": _groups(every, stays, rows.duplicate & rows.passed)}
+    groups = _groups(every, among, stays, rows.duplicate & rows.passed)
+    return {"rows": len(ids), "kept": int(kept.sum()), "groups": groups}
 
 
-def _groups(ids: np.ndarray, stays: np.ndarray, duplicate: np.ndarray, most: int = 3) -> list[list[str]]:
-    """The largest groups of duplicates: their size, who stays, and some of the others."""
+def _groups(
+    ids: np.ndarray, rows: np.ndarray, stays: np.ndarray, duplicate: np.ndarray, most: int = 3
+) -> list[dict[str, Any]]:
+    """The largest groups of duplicates: how many go, the id and row number of who stays, and of some of the others."""
     sizes = np.bincount(stays[duplicate], minlength=len(ids))
-    largest = np.argsort(-sizes, kind="stable")[:most]
+    largest = [place for place in np.argsort(-sizes, kind="stable")[:most] if sizes[place]]
+    of = [(place, *np.flatnonzero(duplicate & (stays == place))[:5]) for place in largest]
     return [
-        [str(sizes[place]), *(told(ids[i]) for i in (place, *np.flatnonzero(duplicate & (stays == place))[:5]))]
-        for place in largest
-        if sizes[place]
+        {"size": int(sizes[some[0]]), "ids": [told(ids[i]) for i in some], "rows": [int(rows[i]) for i in some]}
+        for some in of
     ]
 
 

@@ -45,6 +45,9 @@ def embed(
     tensors = Tensors(source.train, pick_device(device))
     net = embedder(by, shape=tensors.shape, device=tensors.device)
     claim(place, {"fingerprint": source.fingerprint, "by": by, "rows": rows}, force=force)
+    if source.root is not None:  # where a report finds the images that `file` names
+        with (place / "_source.txt").writing() as file:
+            file.write(str(source.root.resolve()).encode())
     ids, there = source.train.usable, set(place.names())
     starts = range(0, len(ids), rows)
     names = [f"part-{number:06d}.parquet" for number in range(len(starts))]
@@ -62,7 +65,7 @@ def claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
     names = place.names()
     if force:
         for name in names:
-            if name == "_embed.json" or name.startswith("part-"):
+            if name in ("_embed.json", "_source.txt") or name.startswith("part-"):
                 (place / name).remove()
     elif "_embed.json" in names:
         if (before := (place / "_embed.json").read_json()) != asked:

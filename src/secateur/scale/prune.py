@@ -174,16 +174,17 @@ OURS = (
     "kept_keys.txt",
     "bill.json",
     "report.html",
+    "groups.json",
 )
 """Everything that is written into OUT."""
 
 
 def select(
     run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int
-) -> tuple[Stage, list[list[str]]]:
+) -> tuple[Stage, list[dict[str, Any]]]:
     """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection.
 
-    Gives the stage, and the largest groups of duplicates: size, the id that stays, some others.
+    Gives the stage, and the largest groups of duplicates: size, ids and row numbers, the one that stays first.
     """
     stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
     selected = run.out / "stages" / "selected.json"
@@ -205,7 +206,7 @@ def select(
     if sum(s["bad"] for s in laid.summaries):
         bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
         run.stage(Stage("bad", {}, stage.folder, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
-    groups = sorted((g for s in summaries for g in s["groups"]), key=lambda group: -int(group[0]))
+    groups = sorted((g for s in summaries for g in s["groups"]), key=lambda group: -group["size"])
     return stage, groups[:10]
 
 

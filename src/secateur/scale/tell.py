@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from secateur.scale.quotas import Quotas
 from secateur.scale.run import Clustered, Remaining, Run
+from secateur.scale.shown import groups_to_look_at
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,12 @@ def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
     )  # fmt: skip
 
 
-def note(run: Run, asked: dict[str, Any], result: Pruned, groups: list[list[str]], seconds: float) -> None:
-    """Add to run.json what was asked and what came of it; in bill.json stages done before are as they were."""
+def note(run: Run, asked: dict[str, Any], result: Pruned, groups: list[dict[str, Any]], seconds: float) -> None:
+    """Say what was asked and what came of it (run.json), what it took (bill.json), and what duplicates look like."""
     about = (run.out / "run.json").read_json()
-    about |= {"asked": asked, "result": result.as_json(), "groups": groups}
+    about |= {"asked": asked, "result": result.as_json()}
+    if not (looked := run.out / "groups.json").exists():  # it goes with the selection
+        looked.write_json(groups_to_look_at(groups, run.found.units, run.columns))
     (run.out / "run.json").write_json(about)
     (run.out / "bill.json").write_json({"seconds": round(seconds, 3), "stages": run.bill})
 
