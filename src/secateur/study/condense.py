@@ -171,8 +171,8 @@ class _Plan:
         def watch(at: Canvas, loss: torch.Tensor) -> None:
             advance(at.step, self.steps)
             if at.step % self.every == 0 and at.step < self.steps:
-                keep(state, at, ground, asked)
                 self._write(finished(at, ground.real), path, asked | {"step": at.step}, k)
+                keep(state, at, ground, asked)
                 told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
                 self.work.out.log("condensed", **told)
 
