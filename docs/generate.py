@@ -30,7 +30,12 @@ def methods_page() -> str:
             needs = ", ".join(f"`{n}`" for n in row["needs"]) or "nothing"
             name = f"[`{row['name']}`](methods/{row['name']}.md)"
             lines.append(f"| {name} | {row['summary']} | {row['how']} | {needs} |")
-    for kind, title in (("score", "Scores"), ("selector", "Selectors"), ("rule", "Rules of dynamic pruning")):
+    for kind, title in (
+        ("score", "Scores"),
+        ("selector", "Selectors"),
+        ("rule", "Rules of dynamic pruning"),
+        ("condenser", "Condensers"),
+    ):
         lines += ["", f"## {title}", "", "| name | what | needs | knobs | source |", "|---|---|---|---|---|"]
         for row in rows:
             if row["kind"] == kind:

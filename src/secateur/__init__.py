@@ -25,6 +25,7 @@ _HOMES = {
     "train": "secateur.study.train",
     "compare": "secateur.study.compare",
     "slim": "secateur.study.slim",
+    "condense": "secateur.study.condense",
     "mine": "secateur.study.mine",
     "plan": "secateur.study.plan",
     "open_data": "secateur.data.source",

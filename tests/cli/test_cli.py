@@ -37,6 +37,8 @@ OPTIONS = {
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
     "slim": f"{COMMON} {READING} --flops --rank --sample",
+    "condense": f"{COMMON} {READING} --augment --batch --eval-augment --eval-epochs --evaluate --every --init --method "
+    "--net --nets --per-class --rate --repeats --schedule --sets --statistics --steps",
     "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
@@ -179,6 +181,7 @@ def test_methods_are_listed_for_machines():
     names = {r["name"] for r in rows if r["kind"] == "method"}
     assert names == set(METHODS)
     assert {r["name"] for r in rows if r["kind"] == "rule"} == set(RULES)
+    assert {r["name"] for r in rows if r["kind"] == "condenser"} == {"dm", "dc", "dsa"}
     assert "beta" in run("methods").stdout
 
 

@@ -7,7 +7,7 @@ from typing import ParamSpec
 
 import typer
 
-from secateur.cli import instructions, jobs, plan, scale, tables
+from secateur.cli import condense, instructions, jobs, plan, scale, tables
 from secateur.errors import SecateurError
 
 P = ParamSpec("P")
@@ -46,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     jobs.train,
     jobs.slim,
     jobs.mine,
+    condense.condense,
     plan.plan,
     tables.compare,
     tables.report,

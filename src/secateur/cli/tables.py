@@ -118,7 +118,7 @@ def methods(json: o.AsJson = False) -> None:
     if json:
         show.as_json(rows)
     else:
-        for kind in ("method", "score", "selector", "rule"):
+        for kind in ("method", "score", "selector", "rule", "condenser"):
             print(f"{kind}s\n")
             show.pairs([[r["name"], f"{r['summary']} Needs {_listed(r['needs'])}."] for r in rows if r["kind"] == kind])
             print()
@@ -128,7 +128,7 @@ def _listed(needs: list[str]) -> str:
     return ", ".join(needs) or "nothing"
 
 
-def cite(names: Annotated[list[str], typer.Argument(help="methods, rules, or distillation")]) -> None:
+def cite(names: Annotated[list[str], typer.Argument(help="methods, rules, condensers, or distillation")]) -> None:
     """Print BibTeX for the methods and rules used."""
     from secateur.methods import bibtex
 

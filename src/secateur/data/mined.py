@@ -31,6 +31,11 @@ def write_mined(source: Source, pool: Source, ids: np.ndarray, labels: np.ndarra
             _write(beside / "test.parquet", source, [_labelled(test)])
 
 
+def write_part(path: Path, source: Source, split: Split) -> None:
+    """Write the usable rows of a split of the source, with their labels, as one parquet file."""
+    _write(path, source, [_labelled(split)])
+
+
 def _labelled(split: Split) -> Part:
     return split, split.usable, split.labels[split.usable]
 

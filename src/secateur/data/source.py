@@ -235,7 +235,7 @@ def _check_classes(labels: np.ndarray, classes: tuple[str, ...]) -> None:
             f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart: name another column "
             f"with --label, {WITHOUT}"
         )
-    if (lonely := np.flatnonzero(counts == 1)).size:
+    if (lonely := np.flatnonzero(counts == 1)).size and counts.max() > 1:  # one of each is a set somebody condensed
         raise DataError(
             f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
             f"add examples, leave the class out, name another column with --label, {WITHOUT}"

@@ -5,6 +5,7 @@ from functools import cache
 from importlib import resources
 
 from secateur.dynamic.rules import RULES
+from secateur.methods.condensers import CONDENSERS
 from secateur.methods.rows import METHODS
 from secateur.registry import unknown
 
@@ -16,7 +17,7 @@ def _entries() -> dict[str, str]:
 
 
 def bibtex(name: str) -> str:
-    """The BibTeX entries of a method, a rule, `distillation`, `progressive` or `omni`; empty for the random baseline.
+    """The BibTeX entries of a method, rule or condenser, `distillation`, `progressive` or `omni`; empty for random.
 
     >>> bibtex("dual").splitlines()[0]
     '@inproceedings{dual,'
@@ -26,4 +27,6 @@ def bibtex(name: str) -> str:
         return "\n".join(entries[key] for key in METHODS[name].cite)
     if name in entries:
         return entries[name]
-    raise unknown("cite", name, list(dict.fromkeys([*METHODS, *RULES, "distillation", "progressive", "omni"])))
+    raise unknown(
+        "cite", name, list(dict.fromkeys([*METHODS, *RULES, *CONDENSERS, "distillation", "progressive", "omni"]))
+    )

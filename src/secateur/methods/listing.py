@@ -6,6 +6,7 @@ from typing import Any
 
 from secateur.dynamic.plans import Rule
 from secateur.dynamic.rules import RULES
+from secateur.methods.condensers import CONDENSERS
 from secateur.methods.model import Method, Setting
 from secateur.methods.rows import METHODS
 from secateur.registry import ENTRIES
@@ -18,7 +19,7 @@ def _needs(row: Method, setting: Setting) -> list[str]:
 
 
 def listing() -> list[dict[str, Any]]:
-    """Methods, then scores and selectors, then rules: name, kind, needs, source, summary.
+    """Methods, then scores and selectors, then rules, then condensers: name, kind, needs, source, summary.
 
     >>> next(row["needs"] for row in listing() if row["name"] == "dual")
     ['p_target', 'labels']
@@ -49,7 +50,12 @@ def listing() -> list[dict[str, Any]]:
                     "knobs": [k for k in entry.knobs if k not in ("keep", "rng", "initial")],
                 }
             )
-    return rows + [_of_rule(name, rule) for name, rule in RULES.items()]
+    rows += [_of_rule(name, rule) for name, rule in RULES.items()]
+    return rows + [
+        {"name": name, "kind": "condenser", "needs": ["labels"], "source": row.source, "summary": row.summary}
+        | {"knobs": list(row.knobs)}
+        for name, row in CONDENSERS.items()
+    ]
 
 
 def _of_rule(name: str, rule: type[Rule]) -> dict[str, Any]:

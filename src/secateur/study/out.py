@@ -17,6 +17,7 @@ OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
     "kept", "query.json", "proxy.json", "slim.json", "model.safetensors", "state", "soft", "cells", "compare.json",
     "report.html", "bill.json", "mined", "mined.parquet",
+    "synthetic", "synthetic.safetensors", "sets", "contact.png", "condense.json",
 )  # fmt: skip
 """Everything a command may write into OUT."""
 REPLACED, MOVING = ".replaced", ".replaced~"

@@ -1,0 +1,94 @@
+"""`secateur condense`: parse, call one function of study, print."""
+
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli import options as o
+from secateur.cli import show
+from secateur.errors import SecateurError
+
+
+def parse_schedule(text: str | None) -> tuple[int, int] | None:
+    """Matches a net, and epochs between two.
+
+    >>> parse_schedule("10,50"), parse_schedule(None)
+    ((10, 50), None)
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[0]) < 1:
+        raise SecateurError(f"schedule: expected MATCHES,EPOCHS such as 10,50, got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+@o.works_on_data
+def condense(
+    data: o.Data = "digits",
+    *,
+    per_class: Annotated[int, typer.Option(help="synthetic rows of each class")],
+    method: Annotated[str, typer.Option(help="dm, dc or dsa; dm is the cheapest, and takes vectors too")] = "dm",
+    steps: Annotated[int | None, typer.Option(help="20,000 for dm, 1,000 for dc and dsa by default")] = None,
+    init: Annotated[str | None, typer.Option(help="noise or real; dm and dsa start real, dc from noise")] = None,
+    net: Annotated[str | None, typer.Option(help="the net to condense with: convnet3, for vectors mlp")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="off, auto, or families as color_crop_cutout_flip_scale_rotate")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="how far rows move a step; 1 for dm, 0.1 for dc and dsa")] = None,
+    batch: Annotated[int, typer.Option(help="real rows of each class a step")] = 256,
+    schedule: Annotated[
+        str | None, typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class")
+    ] = None,
+    statistics: Annotated[
+        str, typer.Option(help="to normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
+    ] = "data",
+    every: Annotated[int, typer.Option(help="steps between two checkpoints, with the images so far")] = 100,
+    sets: Annotated[int, typer.Option(help="learn so many sets apart; the papers judge 5")] = 1,
+    nets: Annotated[str | None, typer.Option(help="nets to judge with, separated by ; as convnet3;resnet9;mlp")] = None,
+    repeats: Annotated[int, typer.Option(help="nets trained on each set; the papers take 20")] = 3,
+    eval_epochs: Annotated[int | None, typer.Option(help="epochs of judging; the papers' 1000 or 300")] = None,
+    eval_augment: Annotated[str | None, typer.Option(help="augmentation of judging; the method's by default")] = None,
+    evaluate: Annotated[bool, typer.Option(help="train nets on the result and on coresets of the same size")] = True,
+    job: o.Job,
+) -> None:
+    """Condense a data set into a few synthetic rows a class; writes OUT/synthetic and judges it beside coresets."""
+    matches = parse_schedule(schedule)
+    from secateur.study.condense import condense as run
+
+    held = run(
+        data, per_class=per_class, method=method, steps=steps, init=init, net=net, augment=augment, rate=rate,
+        batch=batch, schedule=matches, statistics=statistics, every=every, sets=sets, nets=nets, repeats=repeats,
+        eval_epochs=eval_epochs, eval_augment=eval_augment, evaluate=evaluate, **job.options,
+    )  # fmt: skip
+    _tell(held, job, evaluate=evaluate)
+
+
+def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
+    from secateur.store.files import read_json
+
+    path = job.out / "condense.json"
+    found = read_json(path) if evaluate and path.exists() else None
+    if job.json:
+        show.as_json({"out": str(job.out), "rows": len(held.labels), "result": found})
+        return
+    show.pairs(
+        [["condensed", f"{len(held.labels)} rows, {held.per_class} a class"], ["data", str(job.out / "synthetic")]]
+    )
+    if found is None:
+        return
+    about = found["about"]
+    how = "+".join(about["augmented_with"]) or "no augmentation"
+    title = f"\naccuracy on the test split after {about['epochs']} epochs with {how}; {about['protocol']}"
+    rows = [
+        [
+            line["rows"],
+            line["net"],
+            f"{line['accuracy']:.2%}",
+            "" if line["spread"] is None else f"{100 * line['spread']:.2f}",
+            f"{100 * line['above_random']:+.2f}",
+            f"{line['seconds']:.1f}",
+        ]
+        for line in found["rows"]
+    ]
+    show.table(title, ["rows", "net", "accuracy", "+-", "above random", "seconds"], rows)

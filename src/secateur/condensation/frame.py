@@ -1,0 +1,132 @@
+"""What all condensers share: images that move by momentum, a fresh net when asked for, and the loop over steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from secateur.condensation.real import Real, start
+from secateur.condensation.siamese import Draw, draw, families
+from secateur.condensation.synthetic import Synthetic
+from secateur.errors import NonFiniteError, SecateurError
+from secateur.training.nets.zoo import make
+from secateur.training.seeding import initialised
+
+
+@dataclass
+class Canvas:
+    """The synthetic rows while they are learned: SGD with momentum, no decay, no clipping.
+
+    images, velocity: (classes * per_class, ...) float32; labels: (classes * per_class,). step: how many are done.
+    """
+
+    images: Tensor
+    labels: Tensor
+    velocity: Tensor
+    rate: float
+    momentum: float
+    step: int = 0
+
+    def move(self, gradient: Tensor) -> None:
+        """One step against the gradient. Raises NonFiniteError, and leaves the rows as they were, where they would not
+        stay finite.
+        """
+        velocity = self.momentum * self.velocity + gradient
+        images = self.images.detach() - self.rate * velocity
+        if not bool(torch.isfinite(images).all()):
+            raise NonFiniteError(
+                f"images: would leave the finite numbers at step {self.step}; the last good ones are kept - try a "
+                f"lower rate than {self.rate:g} (--rate)"
+            )
+        self.images, self.velocity = images, velocity
+
+    def leaf(self) -> Tensor:
+        """The rows as the start of a graph."""
+        return self.images.detach().requires_grad_()
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a condenser works on: the real rows, the spec of its nets, what may vary an image, a stream of its own."""
+
+    real: Real
+    net: str
+    chosen: tuple[str, ...]
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, real: Real, generator: torch.Generator, *, net: str | None = None, augment: str | None) -> "Ground":
+        """net: `convnet3` for images and `mlp` for vectors where none is named; augment: see `siamese.families`."""
+        named = net or ("convnet3" if len(real.shape) == 3 else "mlp")
+        return cls(real, named, families(augment, real.shape), generator)
+
+    def fresh_net(self) -> nn.Module:
+        """A net from its default initialisation, on the device; it takes normalised rows."""
+        seed = int(torch.randint(2**31, (1,), generator=self.generator))
+        with initialised(seed):
+            return make(self.net, self.real.shape, self.real.classes).to(self.real.rows.device)
+
+    def transform(self, count: int | None = None) -> Draw | None:
+        """One random transform; see `siamese.draw`."""
+        return draw(self.chosen, self.generator, count=count)
+
+
+@runtime_checkable
+class Condenser(Protocol):
+    """A published way to learn the rows: frozen, with its paper's defaults."""
+
+    @property
+    def rate(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def init(self) -> str: ...
+    @property
+    def augment(self) -> str | None: ...
+    @property
+    def steps(self) -> int: ...
+
+    def check(self, real: Real, per_class: int) -> None:
+        """Raise SecateurError for what it cannot do."""
+        ...
+
+    def step(self, canvas: Canvas, ground: Ground) -> Tensor:
+        """Move the canvas, once or more often; returns the loss (scalar) before."""
+        ...
+
+
+Watch = Callable[[Canvas, Tensor], None]
+"""Is told after each step: the canvas, and the loss of the step."""
+
+
+def begin(
+    method: Condenser, ground: Ground, *, per_class: int, init: str | np.ndarray | None, rate: float | None
+) -> Canvas:
+    """The canvas before the first step. Raises SecateurError for what the method cannot do with these data."""
+    method.check(ground.real, per_class)
+    if rate is not None and not 0 < rate < float("inf"):
+        raise SecateurError(f"rate: expected a number above 0, got {rate}")
+    chosen = method.init if init is None else init
+    images = start(ground.real, per_class=per_class, generator=ground.generator, init=chosen)
+    labels = torch.arange(ground.real.classes, device=images.device).repeat_interleave(per_class)
+    return Canvas(images, labels, torch.zeros_like(images), rate or method.rate, method.momentum)
+
+
+def grow(method: Condenser, canvas: Canvas, ground: Ground, *, steps: int, watch: Watch | None = None) -> Synthetic:
+    """Go on until `steps` steps are done. Raises NonFiniteError with the canvas at its last good state."""
+    if steps < 0:
+        raise SecateurError(f"steps: expected 0 or more, got {steps}")
+    while canvas.step < steps:
+        loss = method.step(canvas, ground)
+        canvas.step += 1
+        if watch is not None:
+            watch(canvas, loss)
+    return finished(canvas, ground.real)
+
+
+def finished(canvas: Canvas, real: Real) -> Synthetic:
+    """The rows as they stand."""
+    return Synthetic(canvas.images, canvas.labels, real.mean, real.spread)

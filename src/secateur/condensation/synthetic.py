@@ -1,0 +1,70 @@
+"""A condensed data set: a value, in the form it was learned in and in the form to look at."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from secateur.errors import StoreError
+from secateur.store.files import replacing
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Synthetic rows, class by class.
+
+    images: (classes * per_class, channels, height, width) or (classes * per_class, dims), normalised float32, not
+    clipped; labels: (classes * per_class,) int64; mean, spread: a value a channel (a dimension), in the units of the
+    real rows: 0 to 255 for images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    @property
+    def per_class(self) -> int:
+        """Rows of each class."""
+        return int((self.labels == 0).sum())
+
+    def display(self) -> np.ndarray:
+        """To look at, in the units of the real rows: uint8 (rows, height, width, channels), clipped to what a pixel can
+        be, or float32 (rows, dims).
+
+        >>> pixel = torch.tensor([[[[-9.0]]], [[[0.5]]]])
+        >>> Synthetic(pixel, torch.tensor([0, 1]), torch.tensor([100.0]), torch.tensor([50.0])).display().ravel()
+        array([  0, 125], dtype=uint8)
+        """
+        wide = (1, -1) + (1,) * (self.images.ndim - 2)
+        rows = (self.images * self.spread.view(wide) + self.mean.view(wide)).cpu()
+        if rows.ndim == 2:
+            return rows.numpy()
+        return rows.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write one safetensors file, with what else to know of it as JSON in its metadata."""
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in vars(self).items()}
+        with replacing(path) as beside:
+            save_file(tensors, beside, metadata={"secateur": json.dumps(dict(about or {}), sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Synthetic":
+        """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
+        try:
+            return cls(**load_file(path))
+        except Exception as error:
+            raise StoreError(f"{path}: expected a condensed set, could not read one ({error})") from None
+
+    @staticmethod
+    def about(path: Path) -> dict[str, Any]:
+        """What was saved with it."""
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {}).get("secateur", "{}")))

@@ -1,0 +1,219 @@
+"""Condensing a data set into a few synthetic rows a class: learned by steps, kept as they grow, judged at the end."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
+from secateur.condensation.frame import Canvas, Ground, begin, finished, grow
+from secateur.data.images import encode
+from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
+from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
+from secateur.registry import unknown
+from secateur.store.files import remove, replacing
+from secateur.study.judging import Judging, judged
+from secateur.study.session import Session, session
+from secateur.training import seeding
+from secateur.training.checkpoint import about as checkpoint_about
+
+
+def condense(
+    data: Any,
+    *,
+    per_class: int,
+    method: str = "dm",
+    steps: int | None = None,
+    init: str | np.ndarray | None = None,
+    net: str | None = None,
+    augment: str | None = None,
+    rate: float | None = None,
+    batch: int = 256,
+    schedule: tuple[int, int] | None = None,
+    statistics: str = "data",
+    every: int = 100,
+    sets: int = 1,
+    nets: str | None = None,
+    repeats: int = 3,
+    eval_epochs: int | None = None,
+    eval_augment: str | None = None,
+    evaluate: bool = True,
+    seed: int = 0,
+    out: str | Path = "secateur-out",
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    **reading: Any,
+) -> Synthetic:
+    """Learn `per_class` synthetic rows a class that train a net as the data would, by `dm`, `dc` or `dsa`.
+
+    steps, init, augment, rate, schedule: the method's own by default; init may be the ids of any selector. batch: real
+    rows of each class a step. statistics: of the data, or by a name of `secateur.condensation.STATISTICS`. Every
+    `every` steps the state is kept, from which the job goes on to the same bytes, and what is there so far is
+    written: OUT/synthetic/, a data set for `load_dataset` and `train` with the test split of the data,
+    OUT/synthetic.safetensors, the rows as learned, and OUT/contact.png, the images on one page. sets: independently
+    learned ones (the papers: 5), the others in OUT/sets/. Then, unless evaluate is False, nets (by default the one
+    condensed with; several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the
+    papers: 20), with the augmentation of the method or eval_augment, beside coresets of as many rows at the same
+    augmentation: OUT/condense.json. Raises SecateurError for what cannot be, NonFiniteError where rows would leave
+    the finite numbers: what was good stays. Run again, it reads the result.
+    """
+    options: dict[str, Any] = {"batch": batch}
+    if method not in CONDENSERS:
+        raise unknown("method", method, list(CONDENSERS))
+    if method == "dc" and augment not in (None, "off"):
+        raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
+    if schedule is not None:
+        if method == "dm":
+            raise SecateurError("schedule: dm has none, since it trains no net; leave it out")
+        options |= {"matches": schedule[0], "epochs": schedule[1]}
+    chosen = CONDENSERS[method](**options)
+    for name, value in (("every", every), ("sets", sets), ("repeats", repeats), ("batch", batch)):
+        if value < 1:
+            raise SecateurError(f"{name}: expected at least 1, got {value}")
+    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+        plan = _Plan(
+            work, method, chosen, per_class, chosen.steps if steps is None else steps, init, net,
+            chosen.augment if augment is None else augment, rate, schedule, statistics, every, seed,
+        )  # fmt: skip
+        learned = [plan.learn(k) for k in range(sets)]
+        if evaluate:
+            named = tuple(nets.split(";")) if nets else (plan.ground(0).net,)
+            judging = Judging(named, repeats, eval_epochs, eval_augment or plan.augment, seed)
+            judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+        return learned[0]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One job of condensing."""
+
+    work: Session
+    method: str
+    condenser: Condenser
+    per_class: int
+    steps: int
+    init: str | np.ndarray | None
+    net: str | None
+    augment: str | None
+    rate: float | None
+    schedule: tuple[int, int] | None
+    statistics: str
+    every: int
+    seed: int
+
+    @cached_property
+    def real(self) -> Real:
+        """The usable rows of the train split, in memory."""
+        work, usable = self.work, self.work.source.train.usable
+        work.source.require_labels("condensing")
+        rows = torch.cat(list(work.train.batches(torch.split(torch.from_numpy(usable), 1000))))
+        labels = work.train.labels[torch.from_numpy(usable).to(work.device)]
+        return Real.of(rows, labels, ids=usable, names=work.source.classes, statistics=self.statistics)
+
+    def ground(self, k: int) -> Ground:
+        """What set k is learned on, with a stream of its own."""
+        stream = seeding.generator(self.seed, "condense", k)
+        return Ground.of(self.real, stream, net=self.net, augment=self.augment)
+
+    def asked(self, k: int) -> dict[str, Any]:
+        """Everything that the rows of set k depend on."""
+        init = self.init if isinstance(self.init, str | None) else [int(i) for i in np.sort(self.init)]
+        return {
+            "method": self.method, "per_class": self.per_class, "steps": self.steps,
+            "init": self.condenser.init if init is None else init, "net": self.ground(k).net,
+            "augment": self.augment, "rate": self.rate or self.condenser.rate, "batch": vars(self.condenser)["batch"],
+            "schedule": None if self.schedule is None else list(self.schedule), "statistics": self.statistics,
+            "seed": self.seed, "set": k,
+        }  # fmt: skip
+
+    def learn(self, k: int) -> Synthetic:
+        """Set k: read if it is there, else learned from where it stood."""
+        out, name = self.work.out, "condense" if k == 0 else f"condense-{k}"
+        path = out / "synthetic.safetensors" if k == 0 else out / "sets" / f"{k}.safetensors"
+        ground, asked = self.ground(k), self.asked(k)
+        canvas = begin(self.condenser, ground, per_class=self.per_class, init=self.init, rate=self.rate)
+        if out.begin(name, asked):
+            return Synthetic.load(path)
+        state = out / "state" / f"{name}.safetensors"
+        if state.exists():
+            restore(state, canvas, ground, asked)
+        elif k == 0:
+            write_test(self.work.source, out / "synthetic")
+        started, first = time.perf_counter(), canvas.step
+        with self.work.progress.stage(f"condensing by {self.method}" + (f", set {k}" if k else "")) as advance:
+            held = self._grow(canvas, ground, asked, state, path, advance)
+        self._write(held, path, asked | {"step": canvas.step}, k)
+        seconds = time.perf_counter() - started
+        out.end(name, seconds=seconds, steps_now=canvas.step - first, step=canvas.step)
+        remove(state)
+        return held
+
+    def _grow(
+        self,
+        canvas: Canvas,
+        ground: Ground,
+        asked: dict[str, Any],
+        state: Path,
+        path: Path,
+        advance: Callable[[int, int], None],
+    ) -> Synthetic:
+        k, began = asked["set"], time.perf_counter()
+
+        def watch(at: Canvas, loss: torch.Tensor) -> None:
+            advance(at.step, self.steps)
+            if at.step % self.every == 0 and at.step < self.steps:
+                self._write(finished(at, ground.real), path, asked | {"step": at.step}, k)
+                keep(state, at, ground, asked)
+                told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
+                self.work.out.log("condensed", **told)
+
+        try:
+            return grow(self.condenser, canvas, ground, steps=self.steps, watch=watch)
+        except NonFiniteError:
+            self._write(finished(canvas, ground.real), path, asked | {"step": canvas.step}, k)
+            raise
+
+    def _write(self, held: Synthetic, path: Path, about: dict[str, Any], k: int) -> None:
+        """What is there so far: of set 0 the data set and the pictures too."""
+        held.save(path, about)
+        if k:
+            return
+        rows = held.display()
+        write_synthetic(rows, held.labels.tolist(), self.work.source, self.work.out / "synthetic")
+        if rows.ndim == 4:
+            with replacing(self.work.out / "contact.png") as beside:
+                beside.write_bytes(encode(contact_sheet(rows, self.per_class)))
+
+
+def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
+    """Write where a run stands: rows, momentum, the stream, and what was asked."""
+    tensors = {"images": canvas.images, "velocity": canvas.velocity, "stream": ground.generator.get_state()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    about = {"about": {"asked": asked, "step": canvas.step}, "plain": {}}
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"secateur": json.dumps(about, sort_keys=True)})
+
+
+def restore(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
+    """Put a run where it stood. Raises StoreError for a damaged file, WrongData for that of another run."""
+    about = checkpoint_about(path)
+    if about.get("asked") != asked:
+        before = about.get("asked", {})
+        changed = sorted(n for n in {**asked, **before} if asked.get(n) != before.get(n))
+        told = "; ".join(f"{n} was {before.get(n)!r}, now {asked.get(n)!r}" for n in changed)
+        raise WrongData(f"{path}: the checkpoint is of another run ({told}); name another --out, or --force")
+    tensors = load_file(path)
+    if tensors["images"].shape != canvas.images.shape:
+        raise StoreError(f"{path}: holds rows of shape {tuple(tensors['images'].shape)}; delete it and run again")
+    canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
+    canvas.step = int(about["step"])
+    ground.generator.set_state(tensors["stream"])

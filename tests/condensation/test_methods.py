@@ -1,0 +1,189 @@
+"""DM, DC and DSA: the published numbers, the plain forms, and what they refuse."""
+
+import contextlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from secateur.condensation import CONDENSERS, DC, DM, DSA, Real, dc, distribution, dm, dsa
+from secateur.condensation.distribution import features_of, mismatch
+from secateur.condensation.frame import Canvas, begin, grow
+from secateur.condensation.gradient import SCHEDULE, distance
+from secateur.errors import NonFiniteError, SecateurError
+from secateur.methods.condensers import CONDENSERS as ROWS
+from secateur.training.nets.zoo import make
+from tests.condensation.conftest import SMALL
+
+LEARN = {"dm": (dm, {}), "dc": (dc, {}), "dsa": (dsa, {})}
+
+
+def stream(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "parameters", "dims"),
+    [((3, 32, 32), 10, 320_010, 2048), ((3, 32, 32), 100, 504_420, 2048), ((1, 28, 28), 10, 317_706, 2048)],
+)
+def test_the_net_is_the_published_one(shape, classes, parameters, dims):
+    net = make("convnet3", shape, classes)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert [(m.num_groups, m.affine) for m in norms] == [(128, True)] * 3
+    assert features_of(net)(torch.zeros(1, *shape)).flatten(1).shape == (1, dims)
+
+
+def test_published_settings():
+    assert (DM().rate, DM().momentum, DM().init, DM().steps, DM().batch) == (1, 0.5, "real", 20_000, 256)
+    assert (DC().rate, DC().momentum, DC().init, DC().steps, DC().batch) == (0.1, 0.5, "noise", 1000, 256)
+    assert (DSA().rate, DSA().init, DSA().steps, DSA().batch) == (0.1, "real", 1000, 256)
+    assert (DM().augment, DC().augment, DSA().augment) == ("auto", "off", "auto")
+    assert SCHEDULE == {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+
+
+def test_every_condenser_has_a_row_in_the_listing():
+    assert set(CONDENSERS) == set(ROWS)
+
+
+class TestDistributionMatching:
+    @pytest.mark.parametrize("sizes", [[30] * 10, list(range(21, 31))])
+    def test_all_classes_in_one_batch_are_a_loop_over_classes(self, ground, sizes, monkeypatch):
+        monkeypatch.setattr(distribution, "autocast", lambda device: contextlib.nullcontext())
+        net = features_of(ground.fresh_net())
+        real = [rows[:n] for rows, n in zip(ground.real.draw(30, ground.generator), sizes, strict=True)]
+        synthetic = torch.randn(20, 1, 8, 8, generator=stream(1), requires_grad=True)
+        loss = sum(
+            (net(r).flatten(1).mean(0) - net(s).flatten(1).mean(0)).square().sum()
+            for r, s in zip(real, synthetic.split(2), strict=True)
+        )
+        ours = mismatch(net, real, list(synthetic.split(2)))
+        assert ours.item() == pytest.approx(loss.item(), rel=1e-6)
+        (a,), (b,) = torch.autograd.grad(loss, synthetic), torch.autograd.grad(ours, synthetic)
+        assert torch.allclose(a, b, atol=1e-6)
+
+    def test_no_graph_is_kept_of_the_real_rows(self, ground):
+        real = [r.requires_grad_() for r in ground.real.draw(5, ground.generator)]
+        loss = mismatch(features_of(ground.fresh_net()), real, [torch.zeros(1, 1, 8, 8)] * 10)
+        assert not loss.requires_grad
+
+    def test_a_net_with_batch_norm_sees_the_whole_batch(self, ground, monkeypatch):
+        monkeypatch.setattr(distribution, "CHUNK", 7)
+        seen = []
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64))
+        net.register_forward_hook(lambda module, rows, out: seen.append(len(rows[0])))
+        mismatch(net, ground.real.draw(5, ground.generator), [torch.zeros(1, 1, 8, 8)] * 10)
+        assert seen == [50, 10]
+
+    def test_it_takes_vectors_and_brings_them_to_the_class_means(self):
+        rows = torch.cat((torch.randn(40, 3, generator=stream()) - 2, torch.randn(40, 3, generator=stream(1)) + 2))
+        real = Real.of(rows, torch.arange(2).repeat_interleave(40))
+        first = dm(real, per_class=1, generator=stream(), steps=0)
+        last = dm(real, per_class=1, generator=stream(), steps=100, rate=0.1)
+        means = real.normalise(torch.stack((rows[:40].mean(0), rows[40:].mean(0))))
+        assert float((last.images - means).norm()) < float((first.images - means).norm()) / 2
+
+    def test_both_branches_get_the_same_transform(self, real, monkeypatch):
+        drawn = []
+
+        def transform(self):
+            drawn.append(sizes := [])
+            return lambda rows: sizes.append(len(rows)) or rows
+
+        monkeypatch.setattr(distribution.Ground, "transform", transform)
+        dm(real, per_class=2, generator=stream(), steps=1, net=SMALL, batch=9)
+        assert drawn == [[9, 2]] * 10  # one draw a class, applied to real and to synthetic rows
+
+
+class TestGradientMatching:
+    def test_the_distance_is_a_plain_loop_over_layers_and_rows(self):
+        real, synthetic = (
+            [torch.randn(4, 3, 3, 3, generator=stream(k)), torch.randn(2, 5, generator=stream(k + 2))] for k in (0, 1)
+        )
+        total = 0.0
+        for a, b in zip(real, synthetic, strict=True):
+            for row, other in zip(a, b, strict=True):
+                cosine = float((row * other).sum()) / (float(row.norm()) * float(other.norm()) + 1e-6)
+                total += 1 - cosine
+        assert float(distance(real, synthetic)) == pytest.approx(total, rel=1e-6)
+
+    def test_a_match_is_a_plain_loop_over_classes_and_biases_count_for_nothing(self, ground):
+        net, before = ground.fresh_net(), torch.randn(20, 1, 8, 8, generator=stream(5))
+        labels = torch.arange(10).repeat_interleave(2)
+        canvas = Canvas(before, labels, torch.zeros_like(before), 0.1, 0.5)
+        state = ground.generator.get_state()
+        loss = DC().match(net, canvas, ground)
+        ground.generator.set_state(state)
+        real, rows = ground.real.draw(256, ground.generator), before.clone().requires_grad_()
+        total = 0
+        for c in range(10):
+            sides = []
+            for some in (real[c], rows[2 * c : 2 * c + 2]):
+                error = F.cross_entropy(net(some), torch.full((len(some),), c))
+                sides.append(torch.autograd.grad(error, list(net.parameters()), create_graph=True))
+            for a, b in zip(*sides, strict=True):
+                if a.ndim > 1:
+                    a, b = a.detach().flatten(1), b.flatten(1)
+                    total = total + (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
+        assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+        (gradient,) = torch.autograd.grad(total, rows)
+        assert torch.allclose(canvas.images, before - 0.1 * gradient, atol=1e-5)
+
+    def test_the_schedule_says_how_often_is_matched_and_learned(self, ground, monkeypatch):
+        calls = []
+        monkeypatch.setattr(DC, "match", lambda *_: calls.append("match") or torch.zeros(()))
+        monkeypatch.setattr("secateur.condensation.gradient.learn", lambda *_, epochs: calls.append(epochs))
+        for per_class, expected in ((1, ["match"]), (10, ["match", *[50, "match"] * 9])):
+            calls.clear()
+            canvas = begin(DC(), ground, per_class=per_class, init=None, rate=None)
+            DC().step(canvas, ground)
+            assert calls == expected
+
+    def test_a_count_without_a_schedule_needs_one(self, real):
+        with pytest.raises(SecateurError, match="a schedule is published for 1, 10, 20, 30, 40, 50, not for 7"):
+            dc(real, per_class=7, generator=stream())
+        assert dc(real, per_class=7, generator=stream(), steps=1, schedule=(2, 1), net=SMALL).per_class == 7
+
+    def test_vectors_are_refused_with_what_takes_them(self):
+        with pytest.raises(SecateurError, match="these rows are vectors; use method dm"):
+            dsa(Real.of(torch.zeros(4, 3), torch.tensor([0, 0, 1, 1])), per_class=1, generator=stream())
+
+
+@pytest.mark.parametrize("name", LEARN)
+class TestAll:
+    def learn(self, name, real, steps, seed=0, **more):
+        fn, options = LEARN[name]
+        return fn(real, per_class=1, generator=stream(seed), steps=steps, net=SMALL, **options, **more)
+
+    def test_sizes_labels_and_numbers_are_sound(self, name, real):
+        held = self.learn(name, real, 2)
+        assert held.images.shape == (10, 1, 8, 8)
+        assert held.labels.tolist() == list(range(10))
+        assert torch.isfinite(held.images).all()
+
+    def test_a_stream_gives_the_same_rows_and_the_global_one_is_left(self, name, real):
+        before = torch.random.get_rng_state()
+        a, b, c = (self.learn(name, real, 2, seed).images for seed in (0, 0, 1))
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_gradients_of_a_net_are_approached_from_noise(ground):
+    net, canvas = ground.fresh_net(), begin(DC(), ground, per_class=1, init=None, rate=0.02)
+    losses = [float(DC().match(net, canvas, ground)) for _ in range(40)]
+    assert sum(losses[-10:]) < 0.96 * sum(losses[:10])
+
+
+def test_images_that_would_explode_stop_and_stay_as_they_were(ground):
+    canvas = begin(DM(), ground, per_class=1, init="real", rate=1e38)
+    with pytest.raises(NonFiniteError, match=r"images: would leave the finite numbers at step \d+; .*--rate"):
+        grow(DM(), canvas, ground, steps=50)
+    assert torch.isfinite(canvas.images).all()
+
+
+@pytest.mark.usefixtures("our_own_errors")
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_rates_below_zero_are_refused(ground, rate):
+    with pytest.raises(SecateurError, match="rate: expected a number above 0"):
+        begin(DM(), ground, per_class=1, init="real", rate=rate)

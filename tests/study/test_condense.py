@@ -1,0 +1,249 @@
+"""Condensing as a job: what is written, what goes on where it stood, how it is judged, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import secateur as sc
+from secateur.condensation import Synthetic
+from secateur.condensation.protocol import Protocol, fit
+from secateur.errors import DataError, NonFiniteError, SecateurError, StoreError, WrongData
+from secateur.progress import Progress
+from secateur.training.nets import build
+from tests.cli.test_cli import run
+from tests.condensation.conftest import SMALL
+
+QUIET = {"quiet": True, "threads": 1}
+TINY = {"per_class": 2, "steps": 6, "net": SMALL, "batch": 20, "every": 2, "evaluate": False, **QUIET}
+
+
+@pytest.fixture(scope="module")
+def condensed(few_digits, tmp_path_factory):
+    """An OUT folder with a judged set, and what the job returned."""
+    train, test = few_digits
+    out = tmp_path_factory.mktemp("condensed") / "out"
+    asked = {**TINY, "evaluate": True, "eval_epochs": 3, "repeats": 2, "nets": f"{SMALL};mlp:0.1"}
+    return out, asked, sc.condense(train, test=test, out=out, **asked)
+
+
+def bytes_of(out):
+    return [(out / name).read_bytes() for name in ("synthetic.safetensors", "synthetic/train.parquet", "contact.png")]
+
+
+def stop_at(monkeypatch, step):
+    """The person stops the job after so many steps."""
+    stage = Progress.stage
+
+    def interrupted(self, what):
+        context = stage(self, what)
+        advance = context.__enter__()
+
+        def tell(done, total):
+            advance(done, total)
+            if what.startswith("condensing") and done == step:
+                raise KeyboardInterrupt
+
+        from contextlib import nullcontext
+
+        return nullcontext(tell)
+
+    monkeypatch.setattr(Progress, "stage", interrupted)
+
+
+def test_the_set_is_written_in_both_forms_with_where_it_came_from(condensed, few_digits):
+    import datasets
+
+    out, _, held = condensed
+    saved = Synthetic.load(out / "synthetic.safetensors")
+    assert torch.equal(saved.images, held.images)
+    table = datasets.load_dataset(str(out / "synthetic"), split="train")
+    assert table["label"] == np.repeat(range(10), 2).tolist()
+    assert np.array_equal(np.stack([np.asarray(i) for i in table["image"]]), held.display()[..., 0])
+    about = json.loads((out / "run.json").read_text())
+    assert about["stages"]["condense"]["asked"]["method"] == "dm"
+    assert about["stages"]["condense"]["step"] == 6
+    assert Synthetic.about(out / "synthetic.safetensors")["rate"] == 1.0
+
+
+def test_it_is_a_data_set_to_train_on_tested_on_the_real_test_split(condensed, tmp_path):
+    out, _, _ = condensed
+    result = sc.train(str(out / "synthetic"), net="mlp:0.1", epochs=2, out=tmp_path / "out", **QUIET)
+    assert (result.kept, result.of) == (20, 20)
+    assert len(result.per_class) == 10
+
+
+def test_one_row_a_class_can_be_trained_on_too(few_digits, tmp_path):
+    train, test = few_digits
+    sc.condense(train, test=test, out=tmp_path / "one", **TINY | {"per_class": 1})
+    result = sc.train(str(tmp_path / "one/synthetic"), net="mlp:0.1", epochs=2, out=tmp_path / "out", **QUIET)
+    assert result.of == 10
+
+
+def test_run_again_it_reads_the_result(condensed, few_digits):
+    out, asked, held = condensed
+    before = [(out / n).stat().st_mtime_ns for n in ("synthetic.safetensors", "condense.json")]
+    again = sc.condense(few_digits[0], test=few_digits[1], out=out, **asked)
+    assert torch.equal(again.images, held.images)
+    assert before == [(out / n).stat().st_mtime_ns for n in ("synthetic.safetensors", "condense.json")]
+
+
+@pytest.mark.parametrize(("method", "more"), [("dm", {}), ("dc", {"schedule": (2, 1)}), ("dsa", {"schedule": (2, 1)})])
+def test_a_stopped_run_goes_on_to_the_same_bytes(method, more, few_digits, tmp_path, monkeypatch):
+    train, test = few_digits
+    asked = TINY | {"method": method, **more}
+    sc.condense(train, test=test, out=tmp_path / "whole", **asked)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 5)
+        sc.condense(train, test=test, out=tmp_path / "parts", **asked)
+    early = Synthetic.about(tmp_path / "parts/synthetic.safetensors")
+    assert early["step"] == 4  # what was there at the last checkpoint can be used
+    assert Synthetic.load(tmp_path / "parts/synthetic.safetensors").per_class == 2
+    sc.condense(train, test=test, out=tmp_path / "parts", **asked)
+    assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "whole")
+    assert json.loads((tmp_path / "parts/run.json").read_text())["stages"]["condense"]["steps_now"] == 2
+
+
+def test_more_sets_are_other_sets(few_digits, tmp_path):
+    sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"sets": 2, "steps": 1})
+    first = Synthetic.load(tmp_path / "out/synthetic.safetensors")
+    second = Synthetic.load(tmp_path / "out/sets/1.safetensors")
+    assert not torch.equal(first.images, second.images)
+
+
+def test_it_may_start_from_what_a_selector_kept(few_digits, tmp_path):
+    images, labels = few_digits[0]
+    ids = np.concatenate([np.flatnonzero(labels == c)[:2] for c in range(10)])
+    held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"steps": 0, "init": ids})
+    assert np.array_equal(held.display()[..., 0], images[ids])
+
+
+def test_vectors_are_condensed_by_dm_and_written_as_vectors(tmp_path):
+    import datasets
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    rows = (rng.normal(size=(40, 3)) + 4 * labels[:, None]).astype(np.float32)
+    out = tmp_path / "out"
+    held = sc.condense((rows, labels), test=(rows, labels), out=out, **TINY | {"net": "mlp:0.1"})
+    table = datasets.load_dataset(str(out / "synthetic"), split="train")
+    assert np.allclose(np.array(table["features"]), held.display())
+    assert not (out / "contact.png").exists()
+
+
+class TestJudging:
+    def test_coresets_of_the_same_size_stand_beside_it_for_every_net(self, condensed):
+        found = json.loads((condensed[0] / "condense.json").read_text())
+        kinds = ["dm", "random", "herding", "k-center"]
+        assert [(r["net"], r["rows"]) for r in found["rows"]] == [(n, k) for n in (SMALL, "mlp:0.1") for k in kinds]
+        for row in found["rows"]:
+            assert len(row["accuracies"]) == 2
+            assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))
+            random = next(r for r in found["rows"] if (r["net"], r["rows"]) == (row["net"], "random"))
+            assert row["above_random"] == pytest.approx(row["accuracy"] - random["accuracy"])
+        assert found["about"]["protocol"] == "fast, 1 x 2 nets"
+        assert found["about"]["epochs"] == 4
+        assert found["about"]["augmented_with"] == ["color", "crop", "cutout", "scale", "rotate"]
+
+    def test_the_rate_falls_once_after_the_half_and_momentum_starts_anew(self, monkeypatch):
+        made, steps = [], []
+
+        class Watched(torch.optim.SGD):
+            def __init__(self, parameters, **options):
+                super().__init__(parameters, **options)
+                made.append((options, len(steps)))
+
+            def step(self, closure=None):
+                steps.append(self.param_groups[0]["lr"])
+                return super().step(closure)
+
+        monkeypatch.setattr(torch.optim, "SGD", Watched)
+        net = build("mlp:0.1", shape=(4,), classes=2, mean=torch.zeros(4), spread=torch.ones(4), seed=0)
+        rows, labels = torch.randn(6, 4, generator=torch.Generator()), torch.tensor([0, 1] * 3)
+        fit(net, rows, labels, Protocol(epochs=10), torch.Generator())
+        assert steps == [0.01] * 7 + [0.001] * 4  # epochs 0 to 6, then 7 to 10
+        assert [options["momentum"] for options, _ in made] == [0.9, 0.9]
+        assert [options["weight_decay"] for options, _ in made] == [5e-4, 5e-4]
+
+    def test_without_a_test_split_nothing_is_judged(self, few_digits, tmp_path):
+        sc.condense(few_digits[0], out=tmp_path / "out", **TINY | {"evaluate": True, "steps": 1})
+        assert not (tmp_path / "out/condense.json").exists()
+
+
+def test_the_command_prints_for_people_and_machines(tmp_path):
+    asked = ["condense", "digits", "--per-class", "1", "--steps", "1", "--net", SMALL, "--eval-epochs", "1"]
+    asked += ["--repeats", "1", "--out", tmp_path / "out", "--threads", "1"]
+    told = json.loads(run(*asked, "--json").stdout)
+    assert told["rows"] == 10
+    shown = run(*asked).stdout
+    assert "10 rows, 1 a class" in shown
+    assert "fast, 1 x 1 nets" in shown
+    assert "herding" in shown
+
+
+@pytest.mark.usefixtures("our_own_errors")
+class TestBadInput:
+    def refused(self, few_digits, tmp_path, message, error=SecateurError, data=None, **options):
+        with pytest.raises(error, match=message):
+            sc.condense(few_digits[0] if data is None else data, out=tmp_path / "out", **TINY | options)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"per_class": 0}, "per_class: expected at least 1 synthetic row a class, got 0"),
+            ({"per_class": 500}, "per_class: 500 is more than the .* rows of class"),
+            ({"method": "dd"}, "method: expected one of dc, dm, dsa, got 'dd'"),
+            ({"method": "cafe"}, "method: expected one of dc, dm, dsa, got 'cafe'"),
+            ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
+            ({"schedule": (1, 1)}, "schedule: dm has none"),
+            ({"method": "dc", "augment": "auto"}, "augment: dc varies nothing; .* is method dsa"),
+            ({"every": 0}, "every: expected at least 1, got 0"),
+            ({"statistics": "cifar10"}, "statistics: those of cifar10 are for images of 3 channels"),
+            ({"rate": -1.0}, "rate: expected a number above 0, got -1.0"),
+        ],
+    )
+    def test_what_cannot_be_had_stops_before_anything_is_written(self, options, message, few_digits, tmp_path):
+        self.refused(few_digits, tmp_path, message, **options)
+
+    def test_one_class(self, few_digits, tmp_path):
+        images = few_digits[0][0]
+        one = (images, np.zeros(len(images), dtype=np.int64))
+        self.refused(few_digits, tmp_path, "expected at least 2 classes, got 1", DataError, one)
+
+    def test_no_labels(self, few_digits, tmp_path):
+        self.refused(few_digits, tmp_path, "label: condensing needs labels", DataError, few_digits[0][0])
+
+    @pytest.mark.parametrize("method", ["dc", "dsa"])
+    def test_vectors_where_only_images_are_known(self, method, few_digits, tmp_path):
+        data = np.zeros((20, 3), dtype=np.float32), np.arange(20) % 2
+        self.refused(few_digits, tmp_path, "these rows are vectors; use method dm", data=data, method=method, net="mlp")
+
+    def test_rows_that_explode_stop_with_the_step_and_the_last_good_ones_kept(self, few_digits, tmp_path):
+        with pytest.raises(NonFiniteError, match=r"images: would leave the finite numbers at step \d; the last good"):
+            sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"rate": 1e38})
+        held = Synthetic.load(tmp_path / "out/synthetic.safetensors")
+        assert torch.isfinite(held.images).all()
+
+    def test_a_folder_of_another_method_or_of_other_data(self, condensed, few_digits):
+        out, asked, _ = condensed
+        with pytest.raises(WrongData, match=r"holds another condense \(.*method was 'dm', now 'dsa'"):
+            sc.condense(few_digits[0], out=out, **asked | {"method": "dsa", "schedule": (1, 1)})
+        images, labels = few_digits[0]
+        with pytest.raises(WrongData, match="was made from other data"):
+            sc.condense((images[:400], labels[:400]), out=out, **asked)
+
+    def test_a_checkpoint_of_another_run_or_a_damaged_one(self, few_digits, tmp_path, monkeypatch):
+        train, folders = few_digits[0], [tmp_path / "a", tmp_path / "b"]
+        for seed, out in enumerate(folders):
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                stop_at(patch, 5)
+                sc.condense(train, out=out, **TINY | {"seed": seed})
+        state = "state/condense.safetensors"
+        (folders[1] / state).write_bytes((folders[0] / state).read_bytes())
+        with pytest.raises(WrongData, match=r"the checkpoint is of another run \(seed was 0, now 1\)"):
+            sc.condense(train, out=folders[1], **TINY | {"seed": 1})
+        (folders[1] / state).write_bytes(b"nothing")
+        with pytest.raises(StoreError, match="checkpoint damaged"):
+            sc.condense(train, out=folders[1], **TINY | {"seed": 1})
