@@ -178,7 +178,7 @@ class _Reading:
         """Read one split through; `like` is the train split, whose classes and shape the test split shares."""
         if not len(labelled):
             raise DataError(f"{name}: the split is empty")
-        classes, labels = _numbered(labelled, name, like)
+        classes, labels, declared = _numbered(labelled, name, like)
         rows = labelled.rows(self.size)
         found = scan(
             rows,
@@ -195,7 +195,7 @@ class _Reading:
             raise DataError(f"{name}: no row can be used")
         has_labels = classes is not UNLABELLED
         if has_labels and like is None:
-            _check_classes(labels[usable], classes)
+            _check_classes(labels[usable], classes, declared=declared)
         if not has_labels:
             labels[list(bad)] = -1
         digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
@@ -211,8 +211,8 @@ class _Reading:
         raise DataError(f"{name} has {len(bad)} rows that cannot be used - {listed}{more}; mend them, or --on-bad skip")
 
 
-def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[str, ...], np.ndarray]:
-    """The classes, and labels (examples,) as their numbers; all 0 where there are no labels."""
+def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[str, ...], np.ndarray, bool]:
+    """The classes, labels (examples,) by number, all 0 where there are none, and do the data declare their classes?"""
     given = labelled.labels()
     if like is not None and like.labelled != (given is not None):
         has, train = ("no labels", "has them") if given is None else ("labels", "has none")
@@ -220,14 +220,15 @@ def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[
             f"label: the {name} split has {has}, but train {train}; name a column that both have, {WITHOUT}"
         )
     if given is None:
-        return UNLABELLED, np.zeros(len(labelled), dtype=np.int64)
+        return UNLABELLED, np.zeros(len(labelled), dtype=np.int64), False
     values, feature = given
     named = class_names(values, feature, split=name)
     classes = class_order(named, feature) if like is None else like.classes
-    return classes, class_numbers(named, classes, split=name)
+    return classes, class_numbers(named, classes, split=name), hasattr(feature, "names")
 
 
-def _check_classes(labels: np.ndarray, classes: tuple[str, ...]) -> None:
+def _check_classes(labels: np.ndarray, classes: tuple[str, ...], *, declared: bool) -> None:
+    """One row of each is a condensed set where the data declare their classes, and else a column of row numbers."""
     counts = np.bincount(labels, minlength=len(classes))
     if (counts > 0).sum() < 2:
         only = classes[int(counts.argmax())]
@@ -235,7 +236,7 @@ def _check_classes(labels: np.ndarray, classes: tuple[str, ...]) -> None:
             f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart: name another column "
             f"with --label, {WITHOUT}"
         )
-    if (lonely := np.flatnonzero(counts == 1)).size and counts.max() > 1:  # one of each is a set somebody condensed
+    if (lonely := np.flatnonzero(counts == 1)).size and not (declared and counts.max() == 1):
         raise DataError(
             f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
             f"add examples, leave the class out, name another column with --label, {WITHOUT}"
