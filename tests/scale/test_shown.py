@@ -91,8 +91,10 @@ def test_words_where_there_is_no_picture_and_nothing_where_there_are_no_words(tm
 
 
 def test_what_is_no_picture_is_not_shown_and_stops_nothing(tmp_path, data):
+    broken = picture(3).replace(b"IDAT", b"I\xffAT")  # opens, and fails as it is read
     groups = looked_at(
-        shards(tmp_path, data, caption=pa.nulls(ROWS, pa.string()), jpg=pa.array([b"no"] * ROWS)), tmp_path
+        shards(tmp_path, data, caption=pa.nulls(ROWS, pa.string()), jpg=pa.array([b"no", broken] * (ROWS // 2))),
+        tmp_path,
     )
     assert groups
     assert all(group["shown"] == [] for group in groups)

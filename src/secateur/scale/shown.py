@@ -1,6 +1,7 @@
 """A few rows to look at: small pictures or first words of the largest groups of duplicates."""
 
 import base64
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from secateur.data.images import decode
+from secateur.errors import DataError
 from secateur.scale.shards import Columns, Unit, opened
 
 SHOWN = 4
@@ -36,21 +39,20 @@ def groups_to_look_at(
     embed` was given; words from the first column of strings that is none of id, label, file or url. What cannot be read
     as a picture is not shown.
     """
-    starts = [unit.start for unit in units]
+    starts, files = [unit.start for unit in units], functools.cache(opened)
     out = []
     for group in groups:
         shown = []
         for id, row in zip(group["ids"][:SHOWN], group["rows"][:SHOWN], strict=True):
             unit = units[int(np.searchsorted(starts, row, side="right")) - 1]
-            shown.append(_example(id, unit, row - unit.start + unit.skip, columns))
+            shown.append(_example(id, unit, row - unit.start + unit.skip, columns, files(unit.shard)))
         seen = any(one.image or one.text for one in shown)
         out.append({"size": group["size"], "ids": group["ids"], "shown": [vars(one) for one in shown] if seen else []})
     return out
 
 
-def _example(id: str, unit: Unit, place: int, columns: Columns) -> Example:
-    """place: the row's, counted from the first of the unit's row groups."""
-    file = opened(unit.shard)
+def _example(id: str, unit: Unit, place: int, columns: Columns, file: Any) -> Example:
+    """place: the row's, counted from the first of the unit's row groups; file: the unit's shard."""
     image, text = looks(file.schema_arrow, columns)
     names = [name for name in (image, text) if name is not None]
     if not names:
@@ -108,10 +110,10 @@ def _picture(value: Any, unit: Unit) -> str | None:
     if not value:
         return None
     try:
-        with Image.open(io.BytesIO(value)) as found:
-            image = found.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        pixels = decode(value)
+    except DataError:
         return None
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=80)

@@ -1,7 +1,8 @@
 """A condensed set beside coresets of as many rows: the same nets, the same augmentation, the same protocol."""
 
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,14 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
         return
-    done = _done(state, asked)
+    done, chosen = _done(state, asked), functools.cache(lambda kind: coreset(real, kind, learned[0].per_class))
     cases = list(_cases(about["method"], how, len(learned)))
     with work.progress.stage("judging") as advance:
         for at, (net, kind, k, r) in enumerate(cases):
             name, seed = f"{net} {kind} {k} {r}", how.seed + 1000 * k + r
             if name not in done:
                 began = time.perf_counter()
-                images, labels = _rows(real, learned[k], kind, seed)
+                images, labels = _rows(real, learned[k], kind, seed, chosen)
                 found = judge(images, labels, real, work.test, net=net, protocol=protocol, seed=seed)
                 done[name] = [found, time.perf_counter() - began]
                 write_json(state, {"about": asked, "done": done})
@@ -90,15 +91,16 @@ def _done(state: Path, asked: dict[str, Any]) -> dict[str, list[float]]:
     return dict(before["done"]) if before.get("about") == asked else {}
 
 
-def _rows(real: Real, held: Synthetic, kind: str, seed: int) -> tuple[Tensor, Tensor]:
+def _rows(
+    real: Real, held: Synthetic, kind: str, seed: int, chosen: Callable[[str], np.ndarray]
+) -> tuple[Tensor, Tensor]:
     """The rows (classes * per_class, ...) to train on, and their labels. A random coreset is another for each seed."""
     if kind not in CORESETS:
         return held.images, held.labels
     if kind == "random":
         stream = seeding.generator(seed, "random coreset")
         return start(real, per_class=held.per_class, generator=stream, init="real"), held.labels
-    ids = coreset(real, kind, held.per_class)
-    return start(real, per_class=held.per_class, generator=seeding.generator(seed), init=ids), held.labels
+    return start(real, per_class=held.per_class, generator=seeding.generator(seed), init=chosen(kind)), held.labels
 
 
 def coreset(real: Real, kind: str, per_class: int) -> np.ndarray:
