@@ -73,6 +73,8 @@ LOOP = """
     again = fit(path + "/checkpoint-5").model.net.weight.detach()
     out = dict(epochs=whole_run, weight=weight, again=again, ended=trainer.state.epoch)
     torch.save(out, f"{{path}}.{{trainer.args.process_index}}")
+    if torch.distributed.is_initialized():  # or its threads may abort a process that has done all it should
+        torch.distributed.destroy_process_group()
 """
 
 
