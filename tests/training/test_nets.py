@@ -5,6 +5,7 @@ import torch
 
 from secateur.errors import MissingExtra, SecateurError, StoreError
 from secateur.training.nets import NETS, build, default_net, load_about, load_net, save_net
+from secateur.training.nets.small import published_depth
 from secateur.training.nets.vit import attention
 
 CPU = torch.device("cpu")
@@ -252,3 +253,9 @@ class TestBadInput:
 def test_every_named_net_is_built():
     for name in NETS:
         assert count(make(name)) > 0
+
+
+@pytest.mark.parametrize(("side", "depth"), [(8, 1), (16, 2), (28, 3), (32, 3), (64, 4)])
+def test_a_convnet_of_the_published_depth_ends_in_a_map_of_4_by_4(side, depth):
+    assert published_depth((3, side, side)) == depth
+    assert make(f"convnet{depth}", (3, side, side)).body.head.in_features == 128 * 4 * 4

@@ -31,7 +31,9 @@ def condense(
     method: Annotated[str, typer.Option(help="dm, dc or dsa; dm is the cheapest, and takes vectors too")] = "dm",
     steps: Annotated[int | None, typer.Option(help="20,000 for dm, 1,000 for dc and dsa by default")] = None,
     init: Annotated[str | None, typer.Option(help="noise or real; dm and dsa start real, dc from noise")] = None,
-    net: Annotated[str | None, typer.Option(help="the net to condense with: convnet3, for vectors mlp")] = None,
+    net: Annotated[
+        str | None, typer.Option(help="the net to condense with: convnet1 to 5 by size, for vectors mlp")
+    ] = None,
     augment: Annotated[
         str | None, typer.Option(help="off, auto, or families as color_crop_cutout_flip_scale_rotate")
     ] = None,

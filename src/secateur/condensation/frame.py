@@ -12,6 +12,7 @@ from secateur.condensation.real import Real, start
 from secateur.condensation.siamese import Draw, draw, families
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import NonFiniteError, SecateurError
+from secateur.training.nets.small import published_depth
 from secateur.training.nets.zoo import make
 from secateur.training.seeding import initialised
 
@@ -59,8 +60,10 @@ class Ground:
 
     @classmethod
     def of(cls, real: Real, generator: torch.Generator, *, net: str | None = None, augment: str | None) -> "Ground":
-        """net: `convnet3` for images and `mlp` for vectors where none is named; augment: see `siamese.families`."""
-        named = net or ("convnet3" if len(real.shape) == 3 else "mlp")
+        """net: where none is named the ConvNet of `published_depth` for images, for vectors `mlp`; augment: see
+        `siamese.families`.
+        """
+        named = net or (f"convnet{published_depth(real.shape)}" if len(real.shape) == 3 else "mlp")
         return cls(real, named, families(augment, real.shape), generator)
 
     def fresh_net(self) -> nn.Module:

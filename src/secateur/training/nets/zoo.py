@@ -13,7 +13,7 @@ from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
 from secateur.training.nets.resnet import ResNet
-from secateur.training.nets.small import MLP, ConvNet3, ResNet9
+from secateur.training.nets.small import MLP, ConvNet, ResNet9
 from secateur.training.nets.sparse import SparseViT, Sparsity
 from secateur.training.nets.vit import ViT
 
@@ -45,6 +45,12 @@ def _resnet(layers: int) -> Callable[[Shape, int, float], nn.Module]:
     )
 
 
+def _convnet(depth: int) -> Callable[[Shape, int, float], nn.Module]:
+    return lambda shape, classes, width: ConvNet(
+        _image_only(shape, f"convnet{depth}"), classes, _scaled(128, width), depth=depth
+    )
+
+
 def _mlp(shape: Shape, classes: int, width: float, hidden: tuple[int, ...] = ()) -> nn.Module:
     first, second = hidden or 2 * (_scaled(512, width),)
     return MLP(int(torch.Size(shape).numel()), classes, (first, second))
@@ -65,7 +71,7 @@ def _vit(name: str, dims: int, heads: int) -> Callable[..., nn.Module]:
 
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
-    "convnet3": lambda shape, classes, width: ConvNet3(_image_only(shape, "convnet3"), classes, _scaled(128, width)),
+    **{f"convnet{depth}": _convnet(depth) for depth in range(1, 6)},
     "resnet9": _resnet9,
     "resnet18": _resnet(18),
     "resnet34": _resnet(34),
