@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from secateur.condensation import CONDENSERS, DC, DM, DSA, Real, dc, distribution, dm, dsa
+from secateur.condensation import CONDENSERS, DC, DM, DSA, Real, dc, distribution, dm, dsa, passes
 from secateur.condensation.distribution import features_of, mismatch
 from secateur.condensation.frame import Canvas, begin, grow
-from secateur.condensation.gradient import SCHEDULE, distance
+from secateur.condensation.gradient import SCHEDULE
+from secateur.condensation.passes import distance
 from secateur.errors import NonFiniteError, SecateurError
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.training.nets.zoo import make
@@ -49,7 +50,7 @@ def test_every_condenser_has_a_row_in_the_listing():
 class TestDistributionMatching:
     @pytest.mark.parametrize("sizes", [[30] * 10, list(range(21, 31))])
     def test_all_classes_in_one_batch_are_a_loop_over_classes(self, ground, sizes, monkeypatch):
-        monkeypatch.setattr(distribution, "autocast", lambda device: contextlib.nullcontext())
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         net = features_of(ground.fresh_net())
         real = [rows[:n] for rows, n in zip(ground.real.draw(30, ground.generator), sizes, strict=True)]
         synthetic = torch.randn(20, 1, 8, 8, generator=stream(1), requires_grad=True)
@@ -68,7 +69,7 @@ class TestDistributionMatching:
         assert not loss.requires_grad
 
     def test_a_net_with_batch_norm_sees_the_whole_batch(self, ground, monkeypatch):
-        monkeypatch.setattr(distribution, "CHUNK", 7)
+        monkeypatch.setattr(passes, "CACHED", 7)
         seen = []
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64))
         net.register_forward_hook(lambda module, rows, out: seen.append(len(rows[0])))
@@ -107,7 +108,8 @@ class TestGradientMatching:
                 total += 1 - cosine
         assert float(distance(real, synthetic)) == pytest.approx(total, rel=1e-6)
 
-    def test_a_match_is_a_plain_loop_over_classes_and_biases_count_for_nothing(self, ground):
+    def test_a_match_is_a_plain_loop_over_classes_and_biases_count_for_nothing(self, ground, monkeypatch):
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         net, before = ground.fresh_net(), torch.randn(20, 1, 8, 8, generator=stream(5))
         labels = torch.arange(10).repeat_interleave(2)
         canvas = Canvas(before, labels, torch.zeros_like(before), 0.1, 0.5)

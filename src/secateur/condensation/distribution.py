@@ -7,13 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
+from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
-from secateur.training.machine import autocast
-
-CHUNK = 512
-"""Real rows in a forward pass at a time, where the rows of a batch do not depend on each other."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class DM:
         for k, vary in enumerate(transforms):
             if vary is not None:
                 real[k], synthetic[k] = vary(real[k]), vary(synthetic[k])
-        loss = mismatch(net, real, synthetic)
+        loss = mismatch(net, real, synthetic, ground.passes)
         (gradient,) = torch.autograd.grad(loss, rows)
         canvas.move(gradient)
         return loss.detach()
@@ -57,7 +54,7 @@ def features_of(net: nn.Module) -> nn.Module:
     return net.requires_grad_(False)
 
 
-def mismatch(net: nn.Module, real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+def mismatch(net: nn.Module, real: list[Tensor], synthetic: list[Tensor], passes: Passes | None = None) -> Tensor:
     """The squared distances between the class means of real and of synthetic features, summed over classes.
 
     net: rows -> (rows, dims); real, synthetic: the rows of each class. All classes go through the net as one batch, and
@@ -68,18 +65,10 @@ def mismatch(net: nn.Module, real: list[Tensor], synthetic: list[Tensor]) -> Ten
     >>> mismatch(nn.Identity(), one, [torch.tensor([[5.0]]), torch.tensor([[1.0]])])  # (2 - 5)^2 + (0 - 1)^2
     tensor(10.)
     """
-    with torch.no_grad():
-        aim = class_means(_features(net, torch.cat(real)), [len(r) for r in real])
-    with autocast(real[0].device):
-        features = net(torch.cat(synthetic)).flatten(1)
+    passes = Passes() if passes is None else passes
+    aim = class_means(passes.without_graph(net, torch.cat(real)), [len(r) for r in real])
+    features = passes.features(net, torch.cat(synthetic))
     return (aim - class_means(features, [len(s) for s in synthetic])).square().sum()
-
-
-def _features(net: nn.Module, rows: Tensor) -> Tensor:
-    """In parts that stay near the processor, unless the net looks at the whole batch."""
-    mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
-    with autocast(rows.device):
-        return torch.cat([net(part).flatten(1) for part in torch.split(rows, len(rows) if mixes else CHUNK)])
 
 
 def class_means(features: Tensor, sizes: list[int]) -> Tensor:

@@ -1,13 +1,14 @@
 """What all condensers share: images that move by momentum, a fresh net when asked for, and the loop over steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real, start
 from secateur.condensation.siamese import Draw, draw, families
 from secateur.condensation.synthetic import Synthetic
@@ -51,20 +52,31 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Ground:
-    """What a condenser works on: the real rows, the spec of its nets, what may vary an image, a stream of its own."""
+    """What a condenser works on: the real rows, the spec of its nets, what may vary an image, a stream of its own, and
+    how nets are asked.
+    """
 
     real: Real
     net: str
     chosen: tuple[str, ...]
     generator: torch.Generator
+    passes: Passes = field(default_factory=Passes)
 
     @classmethod
-    def of(cls, real: Real, generator: torch.Generator, *, net: str | None = None, augment: str | None) -> "Ground":
+    def of(
+        cls,
+        real: Real,
+        generator: torch.Generator,
+        *,
+        net: str | None = None,
+        augment: str | None,
+        compiled: bool = False,
+    ) -> "Ground":
         """net: where none is named the ConvNet of `published_depth` for images, for vectors `mlp`; augment: see
         `siamese.families`.
         """
         named = net or (f"convnet{published_depth(real.shape)}" if len(real.shape) == 3 else "mlp")
-        return cls(real, named, families(augment, real.shape), generator)
+        return cls(real, named, families(augment, real.shape), generator, Passes(compiled=compiled))
 
     def fresh_net(self) -> nn.Module:
         """A net from its default initialisation, on the device; it takes normalised rows."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
@@ -71,20 +70,17 @@ class DC:
 
     def match(self, net: nn.Module, canvas: Canvas, ground: Ground) -> Tensor:
         """One step of all rows against the distance of gradients, class by class: the graph of one at a time."""
-        weights = [p for p in net.parameters() if p.ndim >= 2]  # what is 1-D counts for nothing in the distance
-        rows = canvas.leaf()
+        settle(net, ground)
+        rows = canvas.images.detach()
         gradient, total = torch.zeros_like(rows), torch.zeros((), device=rows.device)
         size = len(rows) // ground.real.classes
         for c, real in enumerate(ground.real.draw(self.batch, ground.generator)):
-            own = slice(c * size, (c + 1) * size)
-            synthetic, vary = rows[own], ground.transform()
-            if vary is not None:
-                real, synthetic = vary(real), vary(synthetic)
-            aim = _gradients(net, weights, real, c, graph=False)
-            loss = distance(aim, _gradients(net, weights, synthetic, c, graph=True))
-            (part,) = torch.autograd.grad(loss, rows)
-            gradient += part
-            total += loss.detach()
+            own, vary = slice(c * size, (c + 1) * size), ground.transform()
+            labels = canvas.labels[own]
+            seen = real if vary is None else vary(real)
+            aim = ground.passes.gradients(net, seen, labels[:1].expand(len(real)))
+            loss, gradient[own] = ground.passes.match(net, aim, rows[own], labels, vary)
+            total += loss
         canvas.move(gradient)
         return total
 
@@ -96,37 +92,27 @@ class DSA(DC):
         super().__init__(**({"init": "real", "augment": "auto"} | changes))
 
 
-def _gradients(net: nn.Module, weights: list[nn.Parameter], rows: Tensor, label: int, *, graph: bool) -> list[Tensor]:
-    labels = torch.full((len(rows),), label, device=rows.device)
-    loss = F.cross_entropy(net(rows), labels)
-    return list(torch.autograd.grad(loss, weights, create_graph=graph))
-
-
-def distance(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
-    """Of two lists of gradients, a tensor of 2 or more axes a layer: 1 - cosine, summed over layers and output rows.
-
-    >>> distance([torch.tensor([[1.0, 0.0], [3.0, 0.0]])], [torch.tensor([[0.0, 1.0], [9.0, 0.0]])])  # 1 + 0
-    tensor(1.)
-    """
-    return torch.stack([_distance(a.flatten(1), b.flatten(1)) for a, b in zip(real, synthetic, strict=True)]).sum()
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
+def settle(net: nn.Module, ground: Ground) -> None:
+    """Where a net keeps statistics, let it see 16 real images of each class, then hold them still."""
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+        net.train()
+        with torch.no_grad():
+            net(torch.cat(ground.real.draw(16, ground.generator)))
+        net.eval()
 
 
 def learn(net: nn.Module, canvas: Canvas, ground: Ground, *, epochs: int, batch: int = 256) -> None:
     """Train a net on the synthetic rows: plain SGD, shuffled, each image varied by itself where images are varied."""
-    optimizer = torch.optim.SGD(net.parameters(), lr=NET_RATE)
-    rows = canvas.images.detach()
+    net.train()
+    weights, rows = dict(net.named_parameters()), canvas.images.detach()
     for _ in range(epochs):
         for ids in torch.split(torch.randperm(len(rows), generator=ground.generator), batch):
             ids = ids.to(rows.device)
             vary, some = ground.transform(len(ids)), rows[ids]
-            loss = F.cross_entropy(net(some if vary is None else vary(some)), canvas.labels[ids])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            found = ground.passes.gradients(net, some if vary is None else vary(some), canvas.labels[ids])
+            with torch.no_grad():
+                for name, gradient in found.items():
+                    weights[name].sub_(gradient, alpha=NET_RATE)
 
 
 def dc(
