@@ -4,8 +4,8 @@
     python benchmarks/condense.py judge --out DIR [--epochs 200] [--nets 3] [--only dm-1]
     python benchmarks/condense.py steps [--data digits] [--compile]
 
-A method is NAME:PER_CLASS:STEPS+STEPS[:RATE[:MATCHES,EPOCHS]]. `grow` keeps the set after so many steps of one run, or
-after `--minutes` of each if that is sooner; `judge` trains `--nets` nets on each of them, and on coresets of the same size
+A method is NAME:PER_CLASS:STEPS+STEPS[:RATE[:MATCHES,EPOCHS]]. `grow` keeps the set after so many steps of one run, and
+after `--minutes` if that is sooner; `judge` trains `--nets` nets on each of them, and on coresets of the same size
 at the same augmentation, and tests them on the test split. Seconds are of condensing alone.
 """
 
@@ -64,7 +64,7 @@ def grown(real: Real, asked) -> None:
                     "rate": canvas.rate,
                 }
                 path = asked.out / f"{name}-{per_class}-{canvas.step:05d}{f'-{rate:g}' if rate else ''}.safetensors"
-                finished(canvas, real).save(path, about | {"seconds": seconds, "statistics": asked.statistics})
+                finished(method, canvas, real).save(path, about | {"seconds": seconds, "statistics": asked.statistics})
                 print(f"{path.name} {seconds:.0f} s", flush=True)
 
 
@@ -84,7 +84,8 @@ def judged(real: Real, test: Tensors, asked) -> None:
             for kind, images in sets.items():
                 found = accuracies(images, held.labels, real, test, asked, augment)
                 print(f"| {kind} | {count} | {augment} | | | | {found} |", flush=True)
-        found = accuracies([held.images], held.labels, real, test, asked, augment)
+        shown = held.expanded()
+        found = accuracies([shown.images], shown.labels, real, test, asked, augment)
         method, step, share = about["method"], about["step"], 100 * about["step"] / about["of"]
         cells = [f"`{method}`, rate {about['rate']:g}", count, augment, step, f"{share:.3g} %", round(about["seconds"])]
         print(f"| {' | '.join(map(str, cells))} | {found} |", flush=True)

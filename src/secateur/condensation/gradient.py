@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
+from secateur.condensation.learner import Learner
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
 
 SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """By rows a class: how often a net is matched, and for how many epochs it learns from the synthetic rows in between."""
-NET_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class DC:
     batch: int = 256
     matches: int | None = None
     epochs: int | None = None
+    tiles: int = 1
 
     def schedule(self, per_class: int) -> tuple[int, int]:
         """Matches a net, and epochs between two. Raises SecateurError for a count without a published one.
@@ -48,7 +49,7 @@ class DC:
             )
         return SCHEDULE[per_class]
 
-    def check(self, real: Real, per_class: int) -> None:
+    def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Images alone: on vectors nothing is known of it."""
         if len(real.shape) != 3:
             raise SecateurError(
@@ -59,13 +60,13 @@ class DC:
 
     def step(self, canvas: Canvas, ground: Ground) -> Tensor:
         """One net: matched, trained on the synthetic rows, matched again, as often as the schedule says."""
-        net = ground.fresh_net()
+        learner = Learner(ground.fresh_net())
         matches, epochs = self.schedule(len(canvas.labels) // ground.real.classes)
         total = torch.zeros((), device=canvas.images.device)
         for k in range(matches):
-            total += self.match(net, canvas, ground)
+            total += self.match(learner.net, canvas, ground)
             if k < matches - 1:
-                learn(net, canvas, ground, epochs=epochs)
+                learn(learner, canvas, ground, epochs=epochs)
         return total / matches
 
     def match(self, net: nn.Module, canvas: Canvas, ground: Ground) -> Tensor:
@@ -78,7 +79,7 @@ class DC:
             own, vary = slice(c * size, (c + 1) * size), ground.transform()
             labels = canvas.labels[own]
             seen = real if vary is None else vary(real)
-            aim = ground.passes.gradients(net, seen, labels[:1].expand(len(real)))
+            aim, _ = ground.passes.gradients(net, seen, labels[:1].expand(len(real)))
             loss, gradient[own] = ground.passes.match(net, aim, rows[own], labels, vary)
             total += loss
         canvas.move(gradient)
@@ -101,18 +102,18 @@ def settle(net: nn.Module, ground: Ground) -> None:
         net.eval()
 
 
-def learn(net: nn.Module, canvas: Canvas, ground: Ground, *, epochs: int, batch: int = 256) -> None:
-    """Train a net on the synthetic rows: plain SGD, shuffled, each image varied by itself where images are varied."""
-    net.train()
-    weights, rows = dict(net.named_parameters()), canvas.images.detach()
+def learn(learner: Learner, canvas: Canvas, ground: Ground, *, epochs: int, batch: int = 256) -> None:
+    """Let it learn from the synthetic rows: shuffled, each image varied by itself where images are varied."""
+    learner.net.train()
+    rows = canvas.images.detach()
     for _ in range(epochs):
         for ids in torch.split(torch.randperm(len(rows), generator=ground.generator), batch):
             ids = ids.to(rows.device)
             vary, some = ground.transform(len(ids)), rows[ids]
-            found = ground.passes.gradients(net, some if vary is None else vary(some), canvas.labels[ids])
-            with torch.no_grad():
-                for name, gradient in found.items():
-                    weights[name].sub_(gradient, alpha=NET_RATE)
+            gradients, _ = ground.passes.gradients(
+                learner.net, some if vary is None else vary(some), canvas.labels[ids]
+            )
+            learner.step(gradients)
 
 
 def dc(
@@ -126,6 +127,7 @@ def dc(
     rate: float | None = None,
     batch: int = 256,
     schedule: tuple[int, int] | None = None,
+    compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
     """Learn images whose gradients in a net are those of the real ones, along the net's training.
@@ -141,7 +143,7 @@ def dc(
     torch.Size([2, 1, 8, 8])
     """
     method = DC(batch=batch, **_scheduled(schedule))
-    ground = Ground.of(data, generator, net=net, augment=method.augment)
+    ground = Ground.of(data, generator, net=net, augment=method.augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)
 
@@ -162,6 +164,7 @@ def dsa(
     rate: float | None = None,
     batch: int = 256,
     schedule: tuple[int, int] | None = None,
+    compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
     """`dc` with one transform a class and match, the same on the real and on the synthetic images.
@@ -175,6 +178,6 @@ def dsa(
     array([0, 2], dtype=uint8)
     """
     method = DSA(batch=batch, **_scheduled(schedule))
-    ground = Ground.of(data, generator, net=net, augment=augment)
+    ground = Ground.of(data, generator, net=net, augment=augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)
