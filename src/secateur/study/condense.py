@@ -59,10 +59,10 @@ def condense(
 
     steps, init, augment, rate, batch (real rows of each class a step), schedule: the method's own by default; init may
     be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the
-    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps the state is kept, from which the job goes on to the same bytes, and what is there so far is
-    written: OUT/synthetic/, a data set for `load_dataset` and `train` with the test split of the data,
-    OUT/synthetic.safetensors, the rows as learned, and OUT/contact.png, the images on one page. sets: independently
-    learned ones (the papers: 5), the others in OUT/sets/. Then, unless evaluate is False, nets (by default the one
+    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps the state is kept, from which the job
+    goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for `load_dataset` and
+    `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned, and
+    OUT/contact.png, the images on one page. sets: independently learned ones (the papers: 5), the others in OUT/sets/. Then, unless evaluate is False, nets (by default the one
     condensed with; several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the
     papers: 20), with the augmentation of the method or eval_augment, beside coresets of as many rows at the same
     augmentation: OUT/condense.json. Raises SecateurError for what cannot be, NonFiniteError where rows would leave
