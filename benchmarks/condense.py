@@ -1,8 +1,7 @@
-"""Condensed sets beside coresets of as many rows, as they grow; and what a step costs beside a loop over classes.
+"""Condensed sets beside coresets of as many rows, as they grow.
 
     python benchmarks/condense.py grow --out DIR [--data digits] [--methods "dm:1:50+200;dc:1:25+100"] [--compile]
     python benchmarks/condense.py judge --out DIR [--epochs 200] [--nets 3] [--only dm-1]
-    python benchmarks/condense.py steps [--data digits] [--compile]
 
 A method is NAME:PER_CLASS:STEPS+STEPS[:RATE[:MATCHES,EPOCHS]]. `grow` keeps the set after so many steps of one run, and
 after `--minutes` if that is sooner; `judge` trains `--nets` nets on each of them, and on coresets of the same size
@@ -15,12 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from secateur.condensation import CONDENSERS, Real, Synthetic
-from secateur.condensation.distribution import DM, features_of
 from secateur.condensation.frame import Ground, begin, finished, grow
-from secateur.condensation.gradient import DC
 from secateur.condensation.protocol import Protocol, judge
 from secateur.condensation.real import start
 from secateur.condensation.siamese import families
@@ -101,55 +97,10 @@ def accuracies(images: list[torch.Tensor], labels: torch.Tensor, real: Real, tes
     return f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}" if len(found) > 1 else f"{found[0]:.1f}"
 
 
-def dm_by_class(canvas, ground: Ground) -> None:
-    """A step of DM as the paper's code goes: class after class, the graph of the real rows kept out by detaching."""
-    net, rows = features_of(ground.fresh_net()).requires_grad_(True), canvas.leaf()
-    loss, size = torch.zeros(()), len(rows) // ground.real.classes
-    for real, synthetic in zip(ground.real.draw(256, ground.generator), rows.split(size), strict=True):
-        if (vary := ground.transform()) is not None:
-            real, synthetic = vary(real), vary(synthetic)
-        loss = loss + (net(real).flatten(1).detach().mean(0) - net(synthetic).flatten(1).mean(0)).square().sum()
-    canvas.move(torch.autograd.grad(loss, rows)[0])
-
-
-def dc_by_class(canvas, ground: Ground) -> None:
-    """A match of DC as the paper's code goes: gradients of all parameters, one backward pass at the end."""
-    net, rows = ground.fresh_net(), canvas.leaf()
-    loss, size = torch.zeros(()), len(rows) // ground.real.classes
-    weights = list(net.parameters())
-    for c, real in enumerate(ground.real.draw(256, ground.generator)):
-        sides = [
-            torch.autograd.grad(F.cross_entropy(net(x), torch.full((len(x),), c)), weights, create_graph=graph)
-            for x, graph in ((real, False), (rows[c * size : (c + 1) * size], True))
-        ]
-        for a, b in zip(*sides, strict=True):
-            if a.ndim > 1:
-                a, b = a.flatten(1), b.flatten(1)
-                loss = loss + (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
-    canvas.move(torch.autograd.grad(loss, rows)[0])
-
-
-def time_steps(real: Real, rounds: int, compiled: bool) -> None:
-    """Ours and the loop over classes in turn; the median of each."""
-    for name, method, plain, augment in (("dm", DM(), dm_by_class, "auto"), ("dc", DC(), dc_by_class, "off")):
-        for count in (1, 10):
-            ground = Ground.of(real, generator(0, "steps"), augment=augment, compiled=compiled)
-            canvas = begin(method, ground, per_class=count, init=None, rate=1e-6)
-            ours = (lambda c, g: DC().match(g.fresh_net(), c, g)) if name == "dc" else method.step
-            seconds: dict[str, list[float]] = {"ours": [], "by class": []}
-            for _ in range(rounds + 1):
-                for kind, step in (("ours", ours), ("by class", plain)):
-                    began = time.perf_counter()
-                    step(canvas, ground)
-                    seconds[kind].append(time.perf_counter() - began)
-            a, b = (float(np.median(seconds[kind][1:])) for kind in ("ours", "by class"))
-            print(f"| {name} | {count} | {a:.3f} | {b:.3f} | {b / a:.2f} |", flush=True)
-
-
 def main() -> None:
-    """One of the three."""
+    """One of the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("grow", "judge", "steps"))
+    parser.add_argument("what", choices=("grow", "judge"))
     parser.add_argument("--data", default="digits")
     parser.add_argument("--statistics", default="data")
     parser.add_argument("--methods", default="dm:1:50+200;dm:10:50+200")
@@ -159,15 +110,12 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="judge without coresets beside")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--nets", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     real, test = opened(asked.data, asked.statistics)
-    if asked.what == "steps":
-        time_steps(real, asked.rounds, asked.compile)
-    elif asked.what == "grow":
+    if asked.what == "grow":
         asked.out.mkdir(parents=True, exist_ok=True)
         grown(real, asked)
     else:

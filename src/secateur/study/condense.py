@@ -64,9 +64,9 @@ def condense(
     `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned, and
     OUT/contact.png, the images on one page. sets: independently learned ones (the papers: 5), the others in OUT/sets/.
     Then, unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
-    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment, beside coresets of as many rows at the same
-    augmentation: OUT/condense.json. Raises SecateurError for what cannot be, NonFiniteError where rows would leave
-    the finite numbers: what was good stays. Run again, it reads the result.
+    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment,
+    beside coresets of as many rows at the same augmentation: OUT/condense.json. Raises SecateurError for what cannot
+    be, NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
     """
     chosen = _chosen(method, augment, batch, schedule)
     for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
