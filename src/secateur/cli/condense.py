@@ -94,3 +94,4 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         for line in found["rows"]
     ]
     show.table(title, ["rows", "net", "accuracy", "+-", "above random", "seconds"], rows)
+    show.pairs([["report", str(job.out / "report.html")]])

@@ -18,6 +18,7 @@ from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.registry import unknown
+from secateur.report import write_report
 from secateur.store.files import remove, replacing
 from secateur.study.judging import Judging, judged
 from secateur.study.session import Session, session
@@ -63,8 +64,8 @@ def condense(
     learned ones (the papers: 5), the others in OUT/sets/. Then, unless evaluate is False, nets (by default the one
     condensed with; several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the
     papers: 20), with the augmentation of the method or eval_augment, beside coresets of as many rows at the same
-    augmentation: OUT/condense.json. Raises SecateurError for what cannot be, NonFiniteError where rows would leave
-    the finite numbers: what was good stays. Run again, it reads the result.
+    augmentation: OUT/condense.json, and OUT/report.html with it all. Raises SecateurError for what cannot be,
+    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
     """
     options: dict[str, Any] = {"batch": batch}
     if method not in CONDENSERS:
@@ -89,6 +90,7 @@ def condense(
             named = tuple(nets.split(";")) if nets else (plan.ground(0).net,)
             judging = Judging(named, repeats, eval_epochs, eval_augment or plan.augment, seed)
             judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+            write_report(work.out.path, progress=work.progress.say)
         return learned[0]
 
 
