@@ -16,7 +16,16 @@ from tests.cli.test_cli import run
 from tests.report.test_report import specs
 
 NET = "convnet1:0.0625"
-TINY = {"steps": 2, "net": NET, "batch": 5, "eval_epochs": 0, "repeats": 2, "quiet": True, "threads": 1}
+TINY = {
+    "steps": 2,
+    "net": NET,
+    "batch": 5,
+    "eval_epochs": 0,
+    "eval_augment": "auto;off",
+    "repeats": 2,
+    "quiet": True,
+    "threads": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,10 @@ def test_nets_stand_across_and_kinds_of_rows_down(folders, page):
     tables = re.findall(r"<table>(.*?)</table>", section, re.DOTALL)
     assert len(tables) == 2
     for table, folder in zip(tables, ("1", "2"), strict=True):
-        assert re.findall(r"<th>(.*?)</th>", table) == ["rows", NET, "mlp:0.1"]
+        assert re.findall(r"<th>(.*?)</th>", table) == [
+            "rows",
+            *(f"{net}<br>{how}" for net in (NET, "mlp:0.1") for how in ("auto", "off")),
+        ]
         lines = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)[1:]
         cells = [[re.sub(r"<.*?>", "", c).split() for c in re.findall(r"<td>(.*?)</td>", line)] for line in lines]
         for kind, *values in cells:
@@ -64,19 +76,20 @@ def test_nets_stand_across_and_kinds_of_rows_down(folders, page):
 
 def test_the_best_of_each_net_is_marked(folders):
     one = Condensed.gather(folders / "2")
-    for column, net in enumerate((NET, "mlp:0.1")):
-        best = max(r["accuracy"] for r in found(folders / "2") if r["net"] == net)
-        marked = {cells[column][0]["accuracy"] for cells in one.table["lines"].values() if cells[column][1]}
+    for column, head in enumerate((net, how) for net in (NET, "mlp:0.1") for how in ("auto", "off")):
+        best = max(r["accuracy"] for r in found(folders / "2") if (r["net"], r["augment"]) == head)
+        marked = {cells[column][0]["accuracy"] for cells in one.table.values() if cells[column][1]}
         assert marked == {best}
 
 
 def test_accuracy_stands_against_rows_a_class_with_the_coresets(folders, page):
-    (spec,) = [s for s in specs(page) if "per_class" in json.dumps(s)]
-    (points,) = spec["datasets"].values() if "datasets" in spec else [spec["data"]["values"]]
-    for count in (1, 2):
-        own = {p["rows"]: (p["accuracy"], p["high"]) for p in points if p["per_class"] == count}
-        rows = [r for r in found(folders / str(count)) if r["net"] == NET]
-        assert own == {r["rows"]: (r["accuracy"], pytest.approx(r["accuracy"] + r["spread"])) for r in rows}
+    drawn = [s for s in specs(page) if "per_class" in json.dumps(s)]
+    assert len(drawn) == 2
+    for spec, how in zip(drawn, ("auto", "off"), strict=True):
+        for count in (1, 2):
+            own = {p["rows"]: (p["accuracy"], p["high"]) for p in spec["data"]["values"] if p["per_class"] == count}
+            rows = [r for r in found(folders / str(count)) if (r["net"], r["augment"]) == (NET, how)]
+            assert own == {r["rows"]: (r["accuracy"], pytest.approx(r["accuracy"] + r["spread"])) for r in rows}
 
 
 def test_what_it_took_is_told_of_learning_and_of_judging(folders, page):
@@ -84,7 +97,7 @@ def test_what_it_took_is_told_of_learning_and_of_judging(folders, page):
     (line,) = Condensed.gather(folders / "1").learning
     assert (line["steps"], line["seconds"], line["each"]) == (2, stage["seconds"], stage["seconds"] / 2)
     judged = Condensed.gather(folders / "1").judging
-    assert [j["nets"] for j in judged] == [8, 8]  # 4 kinds of rows, twice each
+    assert [j["nets"] for j in judged] == [16, 16]  # 4 kinds of rows, two augmentations, twice each
     assert judged[0]["seconds"] == sum(r["seconds"] for r in found(folders / "1") if r["net"] == NET)
     assert f"{1000 * line['each']:,.1f} ms" in page
 

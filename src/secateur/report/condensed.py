@@ -11,6 +11,10 @@ from secateur.report import charts
 from secateur.store.files import read_json
 
 Row = dict[str, Any]
+Head = tuple[str, str]
+"""A net and an augmentation."""
+Drawing = tuple[str, str, dict[str, Any]]
+"""Title, explanation and specification of a chart."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,23 @@ class Condensed:
         return [] if self.found is None else list(self.found["rows"])
 
     @property
-    def table(self) -> dict[str, Any]:
-        """Nets across, kinds of rows down: a heading a column, and for each kind its cells, the best marked."""
-        heads = list(dict.fromkeys(row["net"] for row in self.rows))
-        cells = {(row["rows"], row["net"]): row for row in self.rows}
-        best = {head: max(row["accuracy"] for row in self.rows if row["net"] == head) for head in heads}
-        kinds = dict.fromkeys(row["rows"] for row in self.rows)
-        return {
-            "heads": heads,
-            "lines": {
-                kind: [(cells[kind, head], cells[kind, head]["accuracy"] == best[head]) for head in heads]
-                for kind in kinds
-            },
+    def heads(self) -> list[Head]:
+        """The columns of its table: each net with each augmentation."""
+        return list(dict.fromkeys((row["net"], row["augment"]) for row in self.rows))
+
+    @property
+    def table(self) -> dict[str, list[tuple[Row, bool]]]:
+        """Of each kind of rows its cell in each column, and whether that is the best of the column."""
+        cells = {(row["rows"], row["net"], row["augment"]): row for row in self.rows}
+        best = {
+            head: max(row["accuracy"] for row in self.rows if (row["net"], row["augment"]) == head)
+            for head in self.heads
         }
+        lines: dict[str, list[tuple[Row, bool]]] = {}
+        for kind in dict.fromkeys(row["rows"] for row in self.rows):
+            own = [cells[kind, *head] for head in self.heads]
+            lines[kind] = [(row, row["accuracy"] == best[row["net"], row["augment"]]) for row in own]
+        return lines
 
     @property
     def learning(self) -> list[dict[str, Any]]:
@@ -109,19 +117,28 @@ def gather_all(out: Path, beside: Sequence[Path]) -> tuple[Condensed, ...]:
     return () if first is None else (first, *more)
 
 
-def drawings(sets: Sequence[Condensed]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Title, explanation and specification of the chart of accuracy against rows a class, of the first net judged."""
+def drawings(sets: Sequence[Condensed]) -> list[Drawing]:
+    """Accuracy against rows a class: of the net that was judged first, a chart an augmentation."""
     judged = [one for one in sets if one.rows]
     if not judged:
         return []
     net = judged[0].rows[0]["net"]
+    augments = [augment for name, augment in judged[0].heads if name == net]
+    return [_against_count(judged, (net, augment), alone=len(sets) == 1) for augment in augments]
+
+
+def _against_count(judged: Sequence[Condensed], head: Head, *, alone: bool) -> Drawing:
     points: dict[tuple[str, int], Row] = {}
     for one in judged:
         count = one.stages[0]["asked"]["per_class"]
         for row in one.rows:
-            if row["net"] == net:
+            if (row["net"], row["augment"]) == head:
                 points.setdefault((row["rows"], count), row | {"per_class": count})
-    text = f"Test accuracy of {net} trained on so many rows of each class alone; a bar is one standard deviation."
-    if len(sets) == 1:
+    text = (
+        f"Test accuracy of {head[0]} trained on so many rows of each class alone, augmentation {head[1]}; a bar is one "
+    )
+    text += "standard deviation."
+    if alone:
         text += " Name the folders of other counts behind this one for curves: secateur report OUT OUT2."
-    return [("Accuracy against rows a class", text, charts.accuracy_against_count(list(points.values())))]
+    title = f"Accuracy against rows a class, augmentation {head[1]}"
+    return title, text, charts.accuracy_against_count(list(points.values()))
