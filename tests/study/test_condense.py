@@ -157,8 +157,8 @@ class TestJudging:
             random = next(r for r in found["rows"] if (r["net"], r["rows"]) == (row["net"], "random"))
             assert row["above_random"] == pytest.approx(row["accuracy"] - random["accuracy"])
         assert found["about"]["protocol"] == "fast, 1 x 2 nets"
-        assert found["about"]["epochs"] == 4
-        assert found["about"]["augmented_with"] == ["color", "crop", "cutout", "scale", "rotate"]
+        families = ["color", "crop", "cutout", "scale", "rotate"]
+        assert found["about"]["augments"] == {"auto": {"families": families, "epochs": 4}}
 
     def test_the_rate_falls_once_after_the_half_and_momentum_starts_anew(self, monkeypatch):
         made, steps = [], []

@@ -1,5 +1,6 @@
 """`secateur condense`: parse, call one function of study, print."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -59,7 +60,13 @@ def condense(
     nets: Annotated[str | None, typer.Option(help="nets to judge with, separated by ; as convnet3;resnet9;mlp")] = None,
     repeats: Annotated[int, typer.Option(help="nets trained on each set; the papers take 20")] = 3,
     eval_epochs: Annotated[int | None, typer.Option(help="epochs of judging; the papers' 1000 or 300")] = None,
-    eval_augment: Annotated[str | None, typer.Option(help="augmentation of judging; the method's by default")] = None,
+    eval_augment: Annotated[
+        str | None, typer.Option(help="augmentation of judging, several as 'auto;off'; the method's by default")
+    ] = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="judge beside coresets by the features and scores of a recorded run"),
+    ] = None,
     evaluate: Annotated[bool, typer.Option(help="train nets on the result and on coresets of the same size")] = True,
     job: o.Job,
 ) -> None:
@@ -70,8 +77,8 @@ def condense(
     held = run(
         data, per_class=per_class, method=method, steps=steps, init=init, net=net, augment=augment, rate=rate,
         batch=batch, schedule=matches, compiled=compiled, statistics=statistics, every=every, sets=sets, nets=nets,
-        repeats=repeats,
-        eval_epochs=eval_epochs, eval_augment=eval_augment, evaluate=evaluate, **job.options,
+        repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, evaluate=evaluate,
+        **job.options,
     )  # fmt: skip
     _tell(held, job, evaluate=evaluate)
 
@@ -89,13 +96,13 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     )
     if found is None:
         return
-    about = found["about"]
-    how = "+".join(about["augmented_with"]) or "no augmentation"
-    title = f"\naccuracy on the test split after {about['epochs']} epochs with {how}; {about['protocol']}"
+    how = "; ".join(_augmented(name, about) for name, about in found["about"]["augments"].items())
+    title = f"\naccuracy on the test split; {found['about']['protocol']}; {how}"
     rows = [
         [
             line["rows"],
             line["net"],
+            line["augment"],
             f"{line['accuracy']:.2%}",
             "" if line["spread"] is None else f"{100 * line['spread']:.2f}",
             f"{100 * line['above_random']:+.2f}",
@@ -103,4 +110,14 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         ]
         for line in found["rows"]
     ]
-    show.table(title, ["rows", "net", "accuracy", "+-", "above random", "seconds"], rows)
+    show.table(title, ["rows", "net", "augment", "accuracy", "+-", "above random", "seconds"], rows)
+    show.pairs([["report", str(job.out / "report.html")]])
+
+
+def _augmented(name: str, about: dict[str, Any]) -> str:
+    """One augmentation of judging, in words.
+
+    >>> _augmented("auto", {"families": ["crop", "scale"], "epochs": 1001})
+    'auto: 1001 epochs, crop+scale'
+    """
+    return f"{name}: {about['epochs']} epochs" + (", " if about["families"] else "") + "+".join(about["families"])

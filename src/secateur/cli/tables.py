@@ -93,7 +93,12 @@ def _print_comparison(result: Any, out: Path) -> None:
     )
 
 
-def report(out: o.OutFolder) -> None:
+def report(
+    out: o.OutFolder,
+    beside: Annotated[
+        list[Path] | None, typer.Argument(metavar="OUT2", help="other condensed sets of the same data")
+    ] = None,
+) -> None:
     """Write OUT/report.html again, with pictures where the data can be found again."""
     from secateur.report import is_scale, write_report, write_scale_report
     from secateur.study.out import Out
@@ -107,7 +112,7 @@ def report(out: o.OutFolder) -> None:
     except SecateurError as error:
         source = None
         typer.echo(f"no pictures: {error}", err=True)
-    show.pairs([["report", str(write_report(out, source))]])
+    show.pairs([["report", str(write_report(out, source, beside=beside or []))]])
 
 
 def methods(json: o.AsJson = False) -> None:

@@ -1,6 +1,7 @@
 """The charts of the report, as Vega-Lite specifications with their data inside."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,28 @@ def _lines(values: list[dict[str, Any]], y: str, colour: str, title: str, form: 
     )
 
 
+def accuracy_against_count(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy of what was trained on so many rows a class, a line a kind of rows."""
+    import altair as alt
+
+    values = [
+        {n: r[n] for n in ("per_class", "accuracy", "rows")}
+        | {"low": r["accuracy"] - (r["spread"] or 0.0), "high": r["accuracy"] + (r["spread"] or 0.0)}
+        for r in rows
+    ]
+    counts = sorted({r["per_class"] for r in rows})
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("per_class:Q", title="rows a class", scale=alt.Scale(type="log"), axis=alt.Axis(values=counts)),
+        color=alt.Color("rows:N", title=None, sort=_AS_GIVEN),
+    )
+    y = alt.Y("accuracy:Q", title="test accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
+    bars = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q", scale=alt.Scale(zero=False)), y2="high:Q")
+    return _finished(
+        bars + base.mark_line(point={"size": 70}).encode(y=y, tooltip=["rows:N", "per_class:Q", "accuracy:Q"]),
+        height=300,
+    )
+
+
 def class_shares(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Share of each class in the data and in what is kept."""
     import altair as alt
@@ -265,8 +288,9 @@ def _finished(chart: Any, *, height: int) -> dict[str, Any]:
     return dict(chart.properties(width="container", height=height, autosize="fit-x").configure(**_CONFIG).to_dict())
 
 
+@cache
 def library() -> str:
-    """The JavaScript that draws them: Vega, Vega-Lite and Vega-Embed in one bundle."""
+    """The JavaScript that draws them: Vega, Vega-Lite and Vega-Embed in one bundle, which takes a second to make."""
     import altair as alt
     import vl_convert
 

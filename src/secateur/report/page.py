@@ -10,7 +10,8 @@ import numpy as np
 
 from secateur.data.source import Source
 from secateur.methods import Use
-from secateur.report import charts
+from secateur.report import charts, condensed
+from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
 from secateur.store.files import read_json, replacing
 from secateur.store.recording import Recording
@@ -32,10 +33,11 @@ class Material:
     comparison: dict[str, Any] | None
     bill: dict[str, Any] | None
     student: dict[str, Any] | None
+    condensed: tuple[Condensed, ...]
 
     @classmethod
-    def gather(cls, out: Path) -> "Material":
-        """Read it."""
+    def gather(cls, out: Path, beside: Sequence[Path] = ()) -> "Material":
+        """Read it; beside: folders of other condensed sets of the same data."""
         run = read_json(out / "run.json")
         trained = run["stages"].get("train")
         subset = next(iter([*([out / "subset.parquet"]), *sorted(out.glob("subsets/*/subset.parquet"))]), None)
@@ -47,6 +49,7 @@ class Material:
             read_json(out / "compare.json") if (out / "compare.json").exists() else None,
             read_json(out / "bill.json") if (out / "bill.json").exists() else None,
             read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None,
+            condensed.gather_all(out, beside),
         )
 
     @property
@@ -61,13 +64,21 @@ class Material:
 
 
 def write_report(
-    out: str | Path, source: Source | None = None, *, progress: Callable[[str], None] | None = None
+    out: str | Path,
+    source: Source | None = None,
+    *,
+    beside: Sequence[str | Path] = (),
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write OUT/report.html and return its path; source: the data, for pictures of examples."""
-    material = Material.gather(Path(out))
+    """Write OUT/report.html and return its path.
+
+    source: the data, for pictures of examples. beside: folders of other condensed sets, to show with that of OUT.
+    Raises WrongData where they are of other data.
+    """
+    material = Material.gather(Path(out), [Path(folder) for folder in beside])
     path = Path(out) / "report.html"
-    with replacing(path) as beside:
-        beside.write_text(render(material, source), encoding="utf-8")
+    with replacing(path) as file:
+        file.write_text(render(material, source), encoding="utf-8")
     if progress is not None:
         progress(f"report: {path}")
     return path
@@ -91,6 +102,7 @@ def render(material: Material, source: Source | None) -> str:
             bad={} if source is None else dict(sorted(source.train.bad.items())[:200]),
             bad_count=0 if source is None else len(source.train.bad),
             comparison=material.comparison,
+            condensed=material.condensed,
             bill=material.bill,
             student=material.student,
             stale=subset is not None and bool(noted) and noted.get("subset") != subset.digest,
@@ -118,6 +130,7 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
         text = f"Budget: {budget}. The rule is full training; dashed lines learn from the recorded proxy."
         out.append(("Accuracy against keep", text, charts.accuracy_against_keep(material.comparison["rows"])))
         out += _heard(material.comparison)
+    out += condensed.drawings(material.condensed)
     subset = material.subset
     if subset is not None:
         table, kept = subset.table, np.asarray(subset.table["kept"])

@@ -19,7 +19,9 @@ from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
+from secateur.report import write_report
 from secateur.store.files import remove, replacing
+from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
 from secateur.study.session import Session, session
 from secateur.training import seeding
@@ -46,6 +48,7 @@ def condense(
     repeats: int = 3,
     eval_epochs: int | None = None,
     eval_augment: str | None = None,
+    recording: str | Path | None = None,
     evaluate: bool = True,
     seed: int = 0,
     out: str | Path = "secateur-out",
@@ -64,9 +67,11 @@ def condense(
     `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned, and
     OUT/contact.png, the images on one page. sets: independently learned ones (the papers: 5), the others in OUT/sets/.
     Then, unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
-    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment,
-    beside coresets of as many rows at the same augmentation: OUT/condense.json. Raises SecateurError for what cannot
-    be, NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
+    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment
+    (several separated by ;), beside coresets of as many rows at the same augmentation: OUT/condense.json, and
+    OUT/report.html with it all. recording: the OUT folder of `record` on the same data, whose net gives the features of
+    herding and k-center, and whose scores the coresets forgetting and dual. Raises SecateurError for what cannot be,
+    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
     """
     chosen = _chosen(method, augment, batch, schedule)
     for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
@@ -77,11 +82,11 @@ def condense(
             work, method, chosen, per_class, chosen.steps if steps is None else steps, init, net,
             chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
+        judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording) if evaluate else None
         learned = [plan.learn(k) for k in range(sets)]
-        if evaluate:
-            named = tuple(nets.split(";")) if nets else (plan.ground(0).net,)
-            judging = Judging(named, repeats, eval_epochs, eval_augment or plan.augment, seed)
+        if judging is not None:
             judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+            write_report(work.out.path, progress=work.progress.say)
         return learned[0]
 
 
@@ -145,6 +150,19 @@ class _Plan:
             "compiled": self.compiled,
             "seed": self.seed, "set": k,
         }  # fmt: skip
+
+    def judging(
+        self, nets: str | None, augment: str | None, epochs: int | None, repeats: int, recording: str | Path | None
+    ) -> Judging:
+        """How the sets will be judged; what cannot be is found before they are learned."""
+        recorded = None
+        if recording is not None:
+            fingerprint = self.work.source.fingerprint
+            recorded = Recorded.open(Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class)
+        return Judging.make(
+            self.real, nets=nets or self.ground(0).net, augment=augment or self.augment or "off", epochs=epochs,
+            repeats=repeats, seed=self.seed, recorded=recorded,
+        )  # fmt: skip
 
     def learn(self, k: int) -> Synthetic:
         """Set k: read if it is there, else learned from where it stood."""

@@ -1,0 +1,144 @@
+"""What a report says of condensed sets: their images, how nets do that are trained on them, and what it took."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import SecateurError, StoreError, WrongData
+from secateur.report import charts
+from secateur.store.files import read_json
+
+Row = dict[str, Any]
+Head = tuple[str, str]
+"""A net and an augmentation."""
+Drawing = tuple[str, str, dict[str, Any]]
+"""Title, explanation and specification of a chart."""
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """One OUT folder of `secateur condense`: what run.json says of each set, condense.json or None, its pictures."""
+
+    stages: tuple[dict[str, Any], ...]
+    found: dict[str, Any] | None
+    sheet: str | None  # a data URL
+
+    @classmethod
+    def gather(cls, out: Path) -> "Condensed | None":
+        """Read it; None where nothing was condensed."""
+        stages = read_json(out / "run.json")["stages"]
+        own = tuple(stage for name, stage in stages.items() if name.partition("-")[0] == "condense")
+        if not own:
+            return None
+        judged, sheet = out / "condense.json", out / "contact.png"
+        picture = base64.b64encode(sheet.read_bytes()).decode() if sheet.exists() else None
+        return cls(own, read_json(judged) if judged.exists() else None, picture and f"data:image/png;base64,{picture}")
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        asked = self.stages[0]["asked"]
+        return f"{asked['method']}, {asked['per_class']} a class"
+
+    @property
+    def rows(self) -> list[Row]:
+        """A line a net and kind of rows; none before it was judged."""
+        return [] if self.found is None else list(self.found["rows"])
+
+    @property
+    def heads(self) -> list[Head]:
+        """The columns of its table: each net with each augmentation."""
+        return list(dict.fromkeys((row["net"], row["augment"]) for row in self.rows))
+
+    @property
+    def table(self) -> dict[str, list[tuple[Row, bool]]]:
+        """Of each kind of rows its cell in each column, and whether that is the best of the column."""
+        cells = {(row["rows"], row["net"], row["augment"]): row for row in self.rows}
+        best = {
+            head: max(row["accuracy"] for row in self.rows if (row["net"], row["augment"]) == head)
+            for head in self.heads
+        }
+        lines: dict[str, list[tuple[Row, bool]]] = {}
+        for kind in dict.fromkeys(row["rows"] for row in self.rows):
+            own = [cells[kind, *head] for head in self.heads]
+            lines[kind] = [(row, row["accuracy"] == best[row["net"], row["augment"]]) for row in own]
+        return lines
+
+    @property
+    def learning(self) -> list[dict[str, Any]]:
+        """What each set took; seconds are those of the steps since the run was last taken up, and None under way."""
+        lines = []
+        for k, stage in enumerate(self.stages):
+            now = stage.get("steps_now") or None
+            lines.append(
+                {
+                    "name": self.name + (f", set {k + 1}" if len(self.stages) > 1 else ""),
+                    "steps": stage.get("step"),
+                    "timed": now,
+                    "seconds": stage.get("seconds"),
+                    "each": stage["seconds"] / now if now else None,
+                }
+            )
+        return lines
+
+    @property
+    def judging(self) -> list[dict[str, Any]]:
+        """What the nets of each spec took that were trained on any rows."""
+        lines = []
+        for net in dict.fromkeys(row["net"] for row in self.rows):
+            own = [row for row in self.rows if row["net"] == net]
+            count, seconds = sum(len(row["accuracies"]) for row in own), sum(row["seconds"] for row in own)
+            lines.append({"name": f"{self.name}, {net}", "nets": count, "seconds": seconds, "each": seconds / count})
+        return lines
+
+
+def gather_all(out: Path, beside: Sequence[Path]) -> tuple[Condensed, ...]:
+    """Those of OUT, where it holds any, and of the folders beside it.
+
+    Raises SecateurError for folders beside an OUT without a condensed set, StoreError for one of them without, and
+    WrongData for one that was made from other data.
+    """
+    first = Condensed.gather(out)
+    if first is None and beside:
+        raise SecateurError(f"out: several folders are put beside each other for condensed sets, and {out} holds none")
+    data, more = read_json(out / "run.json")["data"], []
+    for folder in beside:
+        theirs = read_json(folder / "run.json").get("data", {})
+        if theirs.get("fingerprint") != data["fingerprint"]:
+            raise WrongData(
+                f"out: {folder} was made from other data ({theirs.get('name')}, fingerprint "
+                f"{theirs.get('fingerprint')}, not {data['fingerprint']} of {out}); leave it out"
+            )
+        if (one := Condensed.gather(folder)) is None:
+            raise StoreError(f"out: {folder} holds no condensed set; `secateur condense` learns one, or leave it out")
+        more.append(one)
+    return () if first is None else (first, *more)
+
+
+def drawings(sets: Sequence[Condensed]) -> list[Drawing]:
+    """Accuracy against rows a class: of the net that was judged first, a chart an augmentation."""
+    judged = [one for one in sets if one.rows]
+    if not judged:
+        return []
+    net = judged[0].rows[0]["net"]
+    augments = [augment for name, augment in judged[0].heads if name == net]
+    return [_against_count(judged, (net, augment), alone=len(sets) == 1) for augment in augments]
+
+
+def _against_count(judged: Sequence[Condensed], head: Head, *, alone: bool) -> Drawing:
+    points: dict[tuple[str, int], Row] = {}
+    for one in judged:
+        count = one.stages[0]["asked"]["per_class"]
+        for row in one.rows:
+            if (row["net"], row["augment"]) == head:
+                points.setdefault((row["rows"], count), row | {"per_class": count})
+    text = (
+        f"Test accuracy of {head[0]} trained on so many rows of each class alone, augmentation {head[1]}; a bar is one "
+    )
+    text += "standard deviation."
+    if alone:
+        text += " Name the folders of other counts behind this one for curves: secateur report OUT OUT2."
+    title = f"Accuracy against rows a class, augmentation {head[1]}"
+    return title, text, charts.accuracy_against_count(list(points.values()))

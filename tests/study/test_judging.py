@@ -1,0 +1,172 @@
+"""How condensed sets are judged: with and without augmentation, and beside coresets that a recorded run chooses."""
+
+import json
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+import secateur as sc
+from secateur.condensation import Real
+from secateur.condensation.protocol import Protocol, judge
+from secateur.condensation.real import start
+from secateur.condensation.siamese import families
+from secateur.data.source import open_data
+from secateur.data.tensors import Tensors
+from secateur.errors import SecateurError, WrongData
+from secateur.select import herding, k_center
+from secateur.store.recording import Recording
+from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
+from secateur.training import seeding
+from secateur.training.nets.head import head_of
+from tests.cli.test_cli import run
+
+NET = "convnet1:0.0625"
+TINY = {"per_class": 2, "steps": 1, "net": NET, "batch": 5, "eval_epochs": 1, "repeats": 2, "quiet": True, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def real(few_digits):
+    images, labels = few_digits[0]
+    return Real.of(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
+
+
+@pytest.fixture(scope="module")
+def recorded(real, pruned):
+    """What the run of `pruned`, four epochs on these digits, tells of them."""
+    return Recorded.open(pruned, real, fingerprint=Recording.open(pruned).fingerprint, per_class=3)
+
+
+@pytest.fixture(scope="module")
+def judged(few_digits, pruned, tmp_path_factory):
+    """A set that was judged with everything there is, and what was told of it."""
+    out = tmp_path_factory.mktemp("judged") / "out"
+    asked = TINY | {"eval_augment": "auto;off", "recording": pruned}
+    held = sc.condense(few_digits[0], test=few_digits[1], out=out, **asked)
+    return held, json.loads((out / "condense.json").read_text())
+
+
+class TestAugmentations:
+    def test_every_net_is_judged_with_and_without_it_in_one_run(self, judged):
+        _, found = judged
+        kinds = ["dm", *CORESETS, *SCORED]
+        assert [(r["augment"], r["rows"]) for r in found["rows"]] == [(a, k) for a in ("auto", "off") for k in kinds]
+        assert found["about"]["augments"]["off"] == {"families": [], "epochs": 2}
+
+    def test_improvement_over_random_is_at_equal_augmentation(self, judged):
+        rows = judged[1]["rows"]
+        random = {r["augment"]: r["accuracy"] for r in rows if r["rows"] == "random"}
+        assert random["auto"] != random["off"]
+        for row in rows:
+            assert row["above_random"] == pytest.approx(row["accuracy"] - random[row["augment"]])
+
+    @pytest.mark.parametrize("augment", ["auto", "off"])
+    def test_the_numbers_are_those_of_the_protocol_run_by_hand(self, augment, judged, real, few_digits):
+        held, found = judged
+        test = Tensors(open_data(few_digits[0], test=few_digits[1]).test, torch.device("cpu"))
+        how = {"net": NET, "protocol": Protocol(families(augment, real.shape), epochs=1)}
+        for kind in ("dm", "random"):
+            row = next(r for r in found["rows"] if (r["augment"], r["rows"]) == (augment, kind))
+            for seed, accuracy in enumerate(row["accuracies"]):
+                drawn = start(real, per_class=2, generator=seeding.generator(seed, "random coreset"), init="real")
+                images = drawn if kind == "random" else held.images
+                assert judge(images, held.labels, real, test, seed=seed, **how) == accuracy
+
+    def test_two_names_of_the_same_are_judged_once(self, tmp_path):
+        rows, labels = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32), np.arange(20) % 2
+        asked = TINY | {"net": "mlp:0.1", "eval_augment": "auto;off"}  # of vectors nothing is varied
+        sc.condense((rows, labels), test=(rows, labels), out=tmp_path / "out", **asked)
+        assert list(json.loads((tmp_path / "out/condense.json").read_text())["about"]["augments"]) == ["auto"]
+
+
+class TestCoresets:
+    def test_all_have_as_many_of_each_class(self, recorded, real):
+        labels = real.labels.numpy()
+        for kind in ("herding", "k-center", *SCORED):
+            ids = coreset(real, kind, 3, recorded)
+            assert len(set(ids.tolist())) == 30
+            assert labels[ids].tolist() == np.repeat(range(10), 3).tolist()
+
+    def test_forgetting_takes_what_was_forgotten_most_often(self, recorded, real, pruned):
+        correct = np.asarray(Recording.open(pruned)["correct"])
+        times = [
+            len(runs) if not any(runs) else sum(a and not b for a, b in pairwise(runs))
+            for runs in correct.T.tolist()  # as often as there are epochs, where it was never learned
+        ]
+        for c, ids in enumerate(recorded.picked["forgetting"].reshape(10, 3)):
+            of_class = [times[i] for i in real.members[c].tolist()]
+            assert sorted(times[i] for i in ids) == sorted(of_class)[-3:]
+
+    def test_dual_draws_inside_a_class_as_the_selector_itself(self, recorded, real, pruned):
+        p = np.asarray(Recording.open(pruned)["p_target"])
+        own = real.members[0].numpy()  # the first class: the stream is new
+        rng = seeding.rng(0, "dual", "coreset")
+        picked = sc.select.beta(sc.scores.dual(p, window=3)[own], p.mean(0)[own], keep=3, rng=rng, c_d=5.5)
+        assert recorded.picked["dual"][:3].tolist() == own[picked].tolist()
+
+    def test_features_are_what_enters_the_last_layer_of_the_net(self, recorded, real):
+        head = head_of(recorded.net)
+        with torch.no_grad():
+            logits = recorded.net(real.rows)
+        told = torch.nn.functional.linear(torch.from_numpy(recorded.features), head.weight, head.bias)
+        along = torch.cosine_similarity(told, logits)  # a resnet9 scales what its head says
+        assert torch.allclose(along, torch.ones(512), atol=1e-5)
+
+    def test_herding_and_k_center_go_by_them(self, recorded, real):
+        own = real.members[4].numpy()
+        by_hand = {
+            "herding": herding(recorded.features[own], keep=3),
+            "k-center": k_center(recorded.features[own], keep=3, start="mean", rng=np.random.default_rng(0)),
+        }
+        for kind, picked in by_hand.items():
+            assert coreset(real, kind, 3, recorded)[12:15].tolist() == own[picked].tolist()
+            assert coreset(real, kind, 3).tolist() != coreset(real, kind, 3, recorded).tolist()
+
+    def test_the_result_says_whose_features_and_scores(self, judged):
+        about = judged[1]["about"]
+        assert about["coreset_features"] == "the features of resnet9:0.25, trained on all of the data"
+        assert (about["recording"]["net"], about["recording"]["epochs"]) == ("resnet9:0.25", 4)
+
+
+def test_the_command_has_a_line_an_augmentation(few_digits, tmp_path, pruned):
+    asked = ["condense", "digits", "--per-class", 1, "--steps", 1, "--net", NET, "--eval-epochs", 0, "--repeats", 1]
+    shown = run(*asked, "--eval-augment", "crop;off", "--out", tmp_path / "out", "--threads", 1).stdout
+    assert "crop: 1 epochs, crop; off: 1 epochs" in shown
+    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("random")] == [
+        ["random", NET, "crop"],
+        ["random", NET, "off"],
+    ]
+
+
+@pytest.mark.usefixtures("our_own_errors")
+class TestBadInput:
+    def refused(self, few_digits, tmp_path, message, error=SecateurError, **options):
+        with pytest.raises(error, match=message):
+            sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | options)
+        assert not (tmp_path / "out").exists()  # before an hour of condensing, not after it
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"eval_augment": "auto;blur"}, "augment: expected one of auto, color, .*, got 'blur'"),
+            ({"nets": f"{NET};lenet"}, "expected one of .*, got 'lenet'"),
+        ],
+    )
+    def test_what_cannot_be_judged_stops_before_anything_is_learned(self, options, message, few_digits, tmp_path):
+        self.refused(few_digits, tmp_path, message, **options)
+
+    def test_a_recording_of_other_data(self, few_digits, tmp_path, pruned):
+        images, labels = few_digits[0]
+        other = (images[:500], labels[:500]), few_digits[1]
+        self.refused(other, tmp_path, "recording: .* was made from other data", WrongData, recording=pruned)
+
+    def test_a_recording_without_a_net(self, few_digits, tmp_path, pruned):
+        shutil.copytree(pruned / "recording.zarr", tmp_path / "loop/recording.zarr")
+        message = r"recording: .*loop holds no net .*; `secateur record DATA --out .*loop` trains one"
+        self.refused(few_digits, tmp_path, message, recording=tmp_path / "loop")
+
+    def test_more_rows_than_a_class_has(self, few_digits, tmp_path, pruned):
+        message = "per_class: 60 is more than the .* rows of class .*, so no coreset is as large; ask for"
+        self.refused(few_digits, tmp_path, message, recording=pruned, per_class=60, init="noise")
