@@ -39,7 +39,7 @@ OPTIONS = {
     "slim": f"{COMMON} {READING} --flops --rank --sample",
     "condense": f"{COMMON} {READING} --augment --batch --eval-augment --eval-epochs --evaluate --every --init --method "
     "--net --nets --per-class --rate --repeats --schedule --sets --statistics --steps",
-    "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
+    "mine": f"{COMMON} {READING} --at-least --condense-with --epochs --model --net --per-class --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
