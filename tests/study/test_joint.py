@@ -57,6 +57,7 @@ def test_the_labelled_rows_and_the_condensed_ones_of_each_class_and_the_test_spl
     assert source.train.labels.tolist() == [*labels.tolist(), *np.repeat(range(10), 2).tolist()]
     np.testing.assert_array_equal(source.test.values[..., 0], test[0])
     assert source.test.labels.tolist() == test[1].tolist()
+    assert open_data(str(joint / "condensed/synthetic")).test.labels.tolist() == test[1].tolist()
 
 
 def test_joint_training_is_training_on_that_folder(joint, tmp_path):
@@ -110,6 +111,8 @@ def test_asked_otherwise_it_is_made_anew_by_the_same_net(joint, again):
     again(top=5, per_class=3, condense_with=SPEC)
     about = json.loads((out / "condensed/run.json").read_text())["data"]
     assert (about["usable"], about["examples"]) == (50, 300)
+    before = json.loads((joint / "condensed/run.json").read_text())["data"]
+    assert about["fingerprint"] != before["fingerprint"]
 
 
 def test_of_other_mined_rows_nothing_condensed_is_left(again):
