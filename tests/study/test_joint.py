@@ -194,6 +194,6 @@ class TestBadInput:
         assert not (tmp_path / "joint").exists()
 
     def test_more_rows_than_were_mined_where_they_start_from_them(self, again):
-        said = "per_class: 7 is more than the 6 rows mined of class '0', .*ask for 6 or fewer, start from noise"
+        said = "per_class: 7 is more than the 6 rows mined of class '0' allow, .*ask for 6 or fewer, start from noise"
         with pytest.raises(SecateurError, match=said):
             again(per_class=7)

@@ -11,6 +11,7 @@ import torch
 from secateur import specs
 from secateur.condensation import CONDENSERS, Real
 from secateur.condensation.frame import Ground, begin
+from secateur.condensation.mosaic import SIDE
 from secateur.data.mined import mined_rows
 from secateur.data.source import Source
 from secateur.data.synthetic import write_joint
@@ -38,7 +39,7 @@ class Knobs:
     net: str = ""
     augment: str = ""
     rate: float | None = None
-    batch: int = 256
+    batch: int | None = None
     matches: int | None = None
     epochs: int | None = None
     every: int = 100
@@ -58,7 +59,7 @@ class Condensing:
 
         >>> made = Condensing.of(10, "dm:steps=2000")
         >>> made.method, made.knobs.steps, made.options["batch"]
-        ('dm', 2000, 256)
+        ('dm', 2000, None)
         """
         if isinstance(per_class, bool) or per_class < 1:
             raise SecateurError(
@@ -103,12 +104,12 @@ class Condensing:
             raise SecateurError(
                 f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
             )
-        starts_real = (self.knobs.init or self._condenser.init) == "real"
-        if starts_real and counts[few] < self.per_class:
+        each = {"noise": 0, "real": 1, "mosaic": SIDE**2}[self.knobs.init or self._condenser.init]
+        if counts[few] < each * self.per_class:
             raise SecateurError(
-                f"per_class: {self.per_class} is more than the {counts[few]} rows mined of class {names[few]!r}, from "
-                f"which the condensed ones would start; ask for {counts[few]} or fewer, start from noise "
-                f"({NAME}={self.method}:init=noise), or {ways}"
+                f"per_class: {self.per_class} is more than the {counts[few]} rows mined of class {names[few]!r} allow, "
+                f"of which {each} make each condensed one at the start; ask for {counts[few] // each} or fewer, start "
+                f"from noise ({NAME}={self.method}:init=noise), or {ways}"
             )
 
     @property
@@ -132,8 +133,8 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
     if (knobs.matches is None) != (knobs.epochs is None):
         raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
-    if knobs.init not in ("", "noise", "real"):
-        raise unknown(f"{NAME} {method}: init", knobs.init, ["noise", "real"])
+    if knobs.init not in ("", "noise", "real", "mosaic"):
+        raise unknown(f"{NAME} {method}: init", knobs.init, ["noise", "real", "mosaic"])
 
 
 def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *, seed: int) -> None:
@@ -153,10 +154,11 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
     started = time.perf_counter()
     options = how.options | {"every": how.knobs.every, "evaluate": False, "seed": seed, "device": str(work.device)}
     held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet)
-    write_joint(held.display(), held.labels.tolist(), work.source, joint)
-    out.end("joint", seconds=time.perf_counter() - started, condensed=len(held.labels))
+    shown = held.expanded()
+    write_joint(shown.display(), shown.labels.tolist(), work.source, joint)
+    out.end("joint", seconds=time.perf_counter() - started, condensed=len(shown.labels))
     count = len(work.source.train.usable)
-    work.progress.say(f"{len(held.labels)} condensed rows beside {count} labelled ones, into {joint}")
+    work.progress.say(f"{len(shown.labels)} condensed rows beside {count} labelled ones, into {joint}")
 
 
 def drop(out: Out) -> None:
