@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
@@ -21,13 +21,15 @@ class Protocol:
 
     chosen: the families of augmentation that vary each image by itself, one family a batch; () for none. epochs: the
     loop runs one more, as published; by default 1000 with augmentation and 300 without. The rate falls to a tenth after
-    epoch epochs // 2 + 1, where the momentum starts anew. Source: the code of DC, DSA and DM.
+    epoch epochs // 2 + 1, where the momentum starts anew. compiled: see `Passes`; nets that cannot be are not. Source:
+    the code of DC, DSA and DM.
     """
 
     chosen: tuple[str, ...] = ()
     epochs: int | None = None
     rate: float = 0.01
     batch: int = 256
+    compiled: bool = False
 
     @property
     def length(self) -> int:
@@ -42,15 +44,16 @@ class Protocol:
 def fit(net: Normalised, images: Tensor, labels: Tensor, protocol: Protocol, stream: torch.Generator) -> None:
     """Train a net in place. images: (rows, ...) normalised float32; labels: (rows,) int64."""
     body = net.body.train()
+    passes = Passes(compiled=protocol.compiled and not dict(body.named_buffers()))
     drop = (protocol.length - 1) // 2 + 1
     optimizer = _optimizer(body, protocol.rate)
     for epoch in range(protocol.length):
         for ids in torch.split(torch.randperm(len(images), generator=stream), protocol.batch):
             ids = ids.to(images.device)
             some, vary = images[ids], draw(protocol.chosen, stream, count=len(ids))
-            loss = F.cross_entropy(body(some if vary is None else vary(some)), labels[ids])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            gradients, _ = passes.gradients(body, some if vary is None else vary(some), labels[ids])
+            for name, weight in body.named_parameters():
+                weight.grad = gradients.get(name)
             optimizer.step()
         if epoch == drop:
             optimizer = _optimizer(body, protocol.rate / 10)
