@@ -181,6 +181,12 @@ class TestSoftLabels:
             assert row["soft_above_random"] == pytest.approx(row["soft"] - random[row["augment"]])
         assert any(row["soft"] != row["accuracy"] for row in found["rows"])
 
+    def test_the_accuracy_of_the_teacher_itself_stands_beside_them(self, judged, recorded, few_digits):
+        images, labels = few_digits[1]
+        with torch.no_grad():
+            right = recorded.net(torch.from_numpy(images)[:, None]).argmax(1).numpy() == labels
+        assert judged[1]["teacher"] == pytest.approx(right.mean(), abs=0.02)
+
     def test_and_one_in_the_report(self, judged):
         _, found, told = judged
         assert told.heads == [(NET, how, labels) for labels in ("hard", "soft") for how in ("auto", "off")]

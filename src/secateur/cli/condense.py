@@ -92,7 +92,8 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         return
     how = "; ".join(_augmented(name, about) for name, about in found["about"]["augments"].items())
     title = f"\naccuracy on the test split; {found['about']['protocol']}; {how}"
-    soft = found["about"]["temperature"] is not None
+    if soft := found["teacher"] is not None:
+        title += f"; the teacher of soft labels itself: {found['teacher']:.2%}"
     rows = [
         [
             line["rows"],

@@ -20,6 +20,7 @@ from secateur.store.files import read_json, remove, write_json
 from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
 from secateur.study.session import Session
 from secateur.training import seeding
+from secateur.training.evaluate import accuracy
 from secateur.training.nets import build
 
 FULL = (5, 20)
@@ -111,7 +112,8 @@ class Case(NamedTuple):
 
 
 def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging, about: dict[str, Any]) -> None:
-    """Write OUT/condense.json: a line a net, augmentation and kind of rows, mean and spread over all sets and repeats.
+    """Write OUT/condense.json: a line a net, augmentation and kind of rows, mean and spread over all sets and repeats;
+    and the accuracy of the teacher itself, where there is one.
 
     Without a test split nothing can be judged, and nothing is written. A stopped judging goes on after the last net.
     """
@@ -137,7 +139,8 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
                 done[case.name] = [found, time.perf_counter() - began]
                 write_json(state, {"about": asked, "done": done})
             advance(at + 1, len(cases))
-    write_json(path, {"about": asked, "rows": _lines(cases, done)})
+    teacher = None if how.soft is None else accuracy(how.soft.net, work.test).overall
+    write_json(path, {"about": asked, "rows": _lines(cases, done), "teacher": teacher})
     remove(state)
 
 
@@ -184,7 +187,7 @@ def _summary(results: list[list[float]] | None, random: list[list[float]] | None
     """Accuracies, their mean and spread, how far above the random rows, and the seconds of it all."""
     if results is None or random is None:
         return dict.fromkeys(("accuracy", "spread", "above_random", "seconds", "accuracies"))
-    values, others = (np.array([accuracy for accuracy, _ in group]) for group in (results, random))
+    values, others = (np.array([found for found, _ in group]) for group in (results, random))
     return {
         "accuracy": float(values.mean()),
         "spread": float(values.std(ddof=1)) if len(values) > 1 else None,
