@@ -156,6 +156,7 @@ class TestJudging:
             assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))
             random = next(r for r in found["rows"] if (r["net"], r["rows"]) == (row["net"], "random"))
             assert row["above_random"] == pytest.approx(row["accuracy"] - random["accuracy"])
+            assert row["soft"] is None  # nobody asked for it
         assert found["about"]["protocol"] == "fast, 1 x 2 nets"
         families = ["color", "crop", "cutout", "scale", "rotate"]
         assert found["about"]["augments"] == {"auto": {"families": families, "epochs": 4}}
