@@ -11,6 +11,7 @@ import torch
 from secateur import specs
 from secateur.condensation import CONDENSERS, Real
 from secateur.condensation.frame import Ground, begin
+from secateur.condensation.mosaic import SIDE
 from secateur.data.mined import mined_rows
 from secateur.data.source import Source
 from secateur.data.synthetic import write_joint
@@ -25,6 +26,8 @@ from secateur.training.seeding import generator
 
 NAME = "condense_with"
 """How errors call the spec."""
+STARTS = {"noise": 0, "real": 1, "mosaic": SIDE**2}
+"""What rows may start as, and how many mined ones that takes for each."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Knobs:
     net: str = ""
     augment: str = ""
     rate: float | None = None
-    batch: int = 256
+    batch: int | None = None
     matches: int | None = None
     epochs: int | None = None
     every: int = 100
@@ -57,8 +60,8 @@ class Condensing:
         """spec: `dm`, or with knobs `dm:steps=2000,batch=64`. Raises SecateurError for what no data could make right.
 
         >>> made = Condensing.of(10, "dm:steps=2000")
-        >>> made.method, made.knobs.steps, made.options["batch"]
-        ('dm', 2000, 256)
+        >>> made.method, made.options["steps"], made.options["init"]
+        ('dm', 2000, None)
         """
         if isinstance(per_class, bool) or per_class < 1:
             raise SecateurError(
@@ -92,7 +95,6 @@ class Condensing:
             real, generator(0, "rehearsal"), net=self.knobs.net or None, augment=self.knobs.augment or "off"
         )
         begin(self._condenser, ground, per_class=self.per_class, init="noise", rate=self.knobs.rate)
-        ground.fresh_net()
 
     def check_mined(self, mined: Mined, names: tuple[str, ...]) -> None:
         """Raise SecateurError where too little of a class was mined to be condensed."""
@@ -103,11 +105,11 @@ class Condensing:
             raise SecateurError(
                 f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
             )
-        starts_real = (self.knobs.init or self._condenser.init) == "real"
-        if starts_real and counts[few] < self.per_class:
+        needed = STARTS[self.knobs.init or self._condenser.init] * self.per_class
+        if counts[few] < needed:
             raise SecateurError(
-                f"per_class: {self.per_class} is more than the {counts[few]} rows mined of class {names[few]!r}, from "
-                f"which the condensed ones would start; ask for {counts[few]} or fewer, start from noise "
+                f"per_class: {self.per_class} condensed rows would start from {needed} mined ones, and of class "
+                f"{names[few]!r} there are {counts[few]}; ask for fewer, start from noise "
                 f"({NAME}={self.method}:init=noise), or {ways}"
             )
 
@@ -132,8 +134,8 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
     if (knobs.matches is None) != (knobs.epochs is None):
         raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
-    if knobs.init not in ("", "noise", "real"):
-        raise unknown(f"{NAME} {method}: init", knobs.init, ["noise", "real"])
+    if knobs.init not in ("", *STARTS):
+        raise unknown(f"{NAME} {method}: init", knobs.init, list(STARTS))
 
 
 def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *, seed: int) -> None:
@@ -152,7 +154,7 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
         return
     started = time.perf_counter()
     options = how.options | {"every": how.knobs.every, "evaluate": False, "seed": seed, "device": str(work.device)}
-    held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet)
+    held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet).expanded()
     write_joint(held.display(), held.labels.tolist(), work.source, joint)
     out.end("joint", seconds=time.perf_counter() - started, condensed=len(held.labels))
     count = len(work.source.train.usable)
