@@ -158,7 +158,7 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
     write_joint(held.display(), held.labels.tolist(), work.source, joint)
     out.end("joint", seconds=time.perf_counter() - started, condensed=len(held.labels))
     count = len(work.source.train.usable)
-    work.progress.say(f"{len(shown.labels)} condensed rows beside {count} labelled ones, into {joint}")
+    work.progress.say(f"{len(held.labels)} condensed rows beside {count} labelled ones, into {joint}")
 
 
 def drop(out: Out) -> None:
