@@ -47,7 +47,8 @@ def condense(
     ] = None,
     batch: Annotated[int | None, typer.Option(help="real rows of each class a step, 256 by default")] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class")
+        str | None,
+        typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class; of cafe at most"),
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")

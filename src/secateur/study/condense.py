@@ -19,7 +19,6 @@ from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
-from secateur.report import write_report
 from secateur.store.files import remove, replacing
 from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
@@ -86,8 +85,9 @@ def condense(
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
         learned = [plan.learn(k) for k in range(sets)]
-        if judging is not None:
-            judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+        if judging is not None and judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets}):
+            from secateur.report import write_report
+
             write_report(work.out.path, progress=work.progress.say)
         return learned[0]
 
@@ -103,7 +103,7 @@ def _chosen(method: str, augment: str | None, batch: int | None, schedule: tuple
     options = {} if batch is None else {"batch": batch}
     if schedule is not None:
         if "schedule" not in ROWS[method].knobs:
-            raise SecateurError(f"schedule: {method} has none, which is for dc and dsa; leave it out")
+            raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
         options |= {"matches": schedule[0], "epochs": schedule[1]}
     return CONDENSERS[method](**options)
 

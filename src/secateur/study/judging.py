@@ -115,19 +115,20 @@ class Case(NamedTuple):
         return " ".join(map(str, self))
 
 
-def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging, about: dict[str, Any]) -> None:
+def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging, about: dict[str, Any]) -> bool:
     """Write OUT/condense.json: a line a net, augmentation and kind of rows, mean and spread over all sets and repeats;
     and the accuracy of the teacher itself, where there is one.
 
     Without a test split nothing can be judged, and nothing is written. A stopped judging goes on after the last net.
+    Whether there is something new to report.
     """
     if work.source.test is None:
         work.progress.say("no test split: the condensed set is not judged; name one with --test")
-        return
+        return False
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
-        return
+        return not (work.out / "report.html").exists()
     per_class = learned[0].per_class
     chosen = functools.cache(lambda kind: coreset(real, kind, per_class, how.recorded))
     kinds = (about["method"], *how.coresets, *([MOSAICS] if learned[0].tiles > 1 else []))
@@ -147,6 +148,7 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     teacher = None if how.soft is None else accuracy(how.soft.net, work.test).overall
     write_json(path, {"about": asked, "rows": _lines(cases, done), "teacher": teacher})
     remove(state)
+    return True
 
 
 def _cases(kinds: Sequence[str], how: Judging, sets: int) -> Iterator[Case]:
