@@ -38,8 +38,8 @@ OPTIONS = {
     "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
     "slim": f"{COMMON} {READING} --flops --rank --sample",
     "condense": f"{COMMON} {READING} --augment --batch --eval-augment --eval-epochs --evaluate --every --init --method "
-    "--net --nets --per-class --rate --recording --repeats --schedule --sets --soft --statistics --steps",
-    "mine": f"{COMMON} {READING} --at-least --epochs --model --net --recipe --top",
+    "--compile --net --nets --per-class --rate --recording --repeats --schedule --sets --soft --statistics --steps",
+    "mine": f"{COMMON} {READING} --at-least --condense-with --epochs --model --net --per-class --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
@@ -181,7 +181,7 @@ def test_methods_are_listed_for_machines():
     names = {r["name"] for r in rows if r["kind"] == "method"}
     assert names == set(METHODS)
     assert {r["name"] for r in rows if r["kind"] == "rule"} == set(RULES)
-    assert {r["name"] for r in rows if r["kind"] == "condenser"} == {"dm", "dc", "dsa"}
+    assert {r["name"] for r in rows if r["kind"] == "condenser"} == {"dm", "dc", "dsa", "cafe", "idm"}
     assert "beta" in run("methods").stdout
 
 

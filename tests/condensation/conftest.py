@@ -6,7 +6,7 @@ import torch
 from secateur.condensation import Real
 from secateur.condensation.frame import Ground
 
-SMALL = "convnet3:0.0625"  # 8 channels
+SMALL = "convnet1:0.0625"  # 8 channels
 
 
 @pytest.fixture(scope="session")

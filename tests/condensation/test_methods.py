@@ -1,21 +1,26 @@
-"""DM, DC and DSA: the published numbers, the plain forms, and what they refuse."""
+"""The five condensers: the published numbers, the plain forms, and what they refuse."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from secateur.condensation import CONDENSERS, DC, DM, DSA, Real, dc, distribution, dm, dsa
+from secateur.condensation import CAFE, CONDENSERS, DC, DM, DSA, IDM, Real, cafe, dc, distribution, dm, dsa, idm, passes
 from secateur.condensation.distribution import features_of, mismatch
-from secateur.condensation.frame import Canvas, begin, grow
-from secateur.condensation.gradient import SCHEDULE, distance
+from secateur.condensation.frame import Canvas, Ground, begin, grow
+from secateur.condensation.gradient import SCHEDULE, settle
+from secateur.condensation.learner import Learner
+from secateur.condensation.mosaic import expand
+from secateur.condensation.passes import distance
+from secateur.condensation.real import start
 from secateur.errors import NonFiniteError, SecateurError
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.training.nets.zoo import make
 from tests.condensation.conftest import SMALL
 
-LEARN = {"dm": (dm, {}), "dc": (dc, {}), "dsa": (dsa, {})}
+METHODS = {"dm": DM(), "dc": DC(), "dsa": DSA(), "cafe": CAFE(matches=2, epochs=2), "idm": IDM(batch=30)}
 
 
 def stream(seed=0):
@@ -39,6 +44,11 @@ def test_published_settings():
     assert (DC().rate, DC().momentum, DC().init, DC().steps, DC().batch) == (0.1, 0.5, "noise", 1000, 256)
     assert (DSA().rate, DSA().init, DSA().steps, DSA().batch) == (0.1, "real", 1000, 256)
     assert (DM().augment, DC().augment, DSA().augment) == ("auto", "off", "auto")
+    assert (CAFE().rate, CAFE().momentum, CAFE().init, CAFE().steps, CAFE().batch) == (0.1, 0.5, "noise", 2000, 256)
+    assert (CAFE().tell_apart, CAFE().calm, CAFE().restless, CAFE().query) == (0.01, 0.04, 0.03, 128)
+    assert (IDM().rate, IDM().momentum, IDM().init, IDM().steps) == (0.2, 0.5, "mosaic", 20_000)
+    assert (IDM().nets, IDM().lessons, IDM().augment, IDM().tiles) == (100, 10, "auto", 2)
+    assert [IDM().published(n) for n in (1, 10, 50)] == [(5000, 0.5, 5), (256, 0.5, 30), (256, 0.1, 30)]
     assert SCHEDULE == {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
@@ -49,7 +59,7 @@ def test_every_condenser_has_a_row_in_the_listing():
 class TestDistributionMatching:
     @pytest.mark.parametrize("sizes", [[30] * 10, list(range(21, 31))])
     def test_all_classes_in_one_batch_are_a_loop_over_classes(self, ground, sizes, monkeypatch):
-        monkeypatch.setattr(distribution, "autocast", lambda device: contextlib.nullcontext())
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         net = features_of(ground.fresh_net())
         real = [rows[:n] for rows, n in zip(ground.real.draw(30, ground.generator), sizes, strict=True)]
         synthetic = torch.randn(20, 1, 8, 8, generator=stream(1), requires_grad=True)
@@ -68,7 +78,7 @@ class TestDistributionMatching:
         assert not loss.requires_grad
 
     def test_a_net_with_batch_norm_sees_the_whole_batch(self, ground, monkeypatch):
-        monkeypatch.setattr(distribution, "CHUNK", 7)
+        monkeypatch.setattr(passes, "CACHED", 7)
         seen = []
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64))
         net.register_forward_hook(lambda module, rows, out: seen.append(len(rows[0])))
@@ -107,7 +117,8 @@ class TestGradientMatching:
                 total += 1 - cosine
         assert float(distance(real, synthetic)) == pytest.approx(total, rel=1e-6)
 
-    def test_a_match_is_a_plain_loop_over_classes_and_biases_count_for_nothing(self, ground):
+    def test_a_match_is_a_plain_loop_over_classes_and_biases_count_for_nothing(self, ground, monkeypatch):
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         net, before = ground.fresh_net(), torch.randn(20, 1, 8, 8, generator=stream(5))
         labels = torch.arange(10).repeat_interleave(2)
         canvas = Canvas(before, labels, torch.zeros_like(before), 0.1, 0.5)
@@ -149,11 +160,156 @@ class TestGradientMatching:
             dsa(Real.of(torch.zeros(4, 3), torch.tensor([0, 0, 1, 1])), per_class=1, generator=stream())
 
 
-@pytest.mark.parametrize("name", LEARN)
+class TestAlignment:
+    def test_a_match_is_a_plain_loop_over_depths_and_classes(self, real, monkeypatch):
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
+        ground = Ground.of(real, stream(), net="convnet2:0.0625", augment="off")
+        net, before = ground.fresh_net(), torch.randn(20, 1, 8, 8, generator=stream(5))
+        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.zeros_like(before), 0.1, 0.5, step=1700)
+        state = ground.generator.get_state()
+        loss = CAFE(batch=30).match(net, canvas, ground)
+        ground.generator.set_state(state)
+        drawn, rows = ground.real.draw(30, ground.generator), before.clone().requires_grad_()
+
+        def depths(x):  # convolution, norm, ReLU, pool; twice
+            maps = []
+            for k in (0, 4):
+                x = torch.relu(net.blocks[k + 1](net.blocks[k](x)))
+                maps.append(x)
+                x = F.avg_pool2d(x, 2)
+            return [*maps, x]
+
+        total, centres = 0, []
+        for c in range(10):
+            ours, theirs = depths(rows[2 * c : 2 * c + 2]), depths(drawn[c])
+            for weight, a, b in zip((0.1, 1, 1), ours, theirs, strict=True):
+                total = total + weight * (a.mean(0) - b.mean(0).detach()).square().sum()
+            centres.append(ours[-1].mean(0).flatten())
+        for c in range(10):
+            for h in depths(drawn[c])[-1].detach().flatten(1):
+                products = torch.stack([h @ g for g in centres])
+                total = total - 0.01 * torch.log_softmax(products, 0)[c]
+        assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+        (gradient,) = torch.autograd.grad(total, rows)
+        assert torch.allclose(canvas.images, before - 0.1 / 4 * gradient, atol=1e-5)  # halved at 1,200 and at 1,600
+
+    def test_a_net_is_left_when_ten_accuracies_lie_close_and_learns_until_they_do_not(self, ground, monkeypatch):
+        heard = iter([0.1, 0.2, *[0.3, 0.34] * 5, 0.3, 0.33])  # of matches, with one epoch of learning between
+        calls = []
+        monkeypatch.setattr(CAFE, "match", lambda *_: calls.append("match") or torch.zeros(()))
+        monkeypatch.setattr(CAFE, "_learn", lambda *_: calls.append("learn"))
+        monkeypatch.setattr("secateur.condensation.alignment._right", lambda *_: next(heard))
+        canvas = begin(CAFE(), ground, per_class=1, init=None, rate=None)
+        CAFE(calm=0.0401).step(canvas, ground)
+        assert calls == ["match", "learn"] * 11 + ["match"]  # 0.1 and 0.2 are forgotten after twelve
+
+    def test_learning_ends_when_accuracy_has_moved(self, ground, monkeypatch):
+        heard, learned = iter([0.1, 0.11, 0.12, 0.13, 0.14]), []
+        monkeypatch.setattr("secateur.condensation.alignment._right", lambda *_: next(heard))
+        monkeypatch.setattr("secateur.condensation.alignment.learn", lambda *_, epochs: learned.append(epochs))
+        CAFE()._learn(Learner(ground.fresh_net()), [], begin(CAFE(), ground, per_class=1, init=None, rate=None), ground)
+        assert learned == [1] * 5  # 0.14 - 0.1 is the first range above 0.03
+
+    def test_nets_that_are_no_convnet_are_refused(self, real):
+        with pytest.raises(SecateurError, match="net: cafe aligns the blocks of a ConvNet, got a MLP; take convnet3"):
+            cafe(real, per_class=1, steps=1, net="mlp:0.1", generator=stream())
+
+
+class TestMosaics:
+    def test_expanding_is_cutting_into_four_and_enlarging_each(self):
+        images = torch.randn(3, 2, 8, 6, generator=stream())
+        ours = expand(images)
+        for k, image in enumerate(images):
+            quarters = [image[:, top : top + 4, left : left + 3] for top in (0, 4) for left in (0, 3)]
+            for q, quarter in enumerate(quarters):
+                large = F.interpolate(quarter[None], scale_factor=2, mode="bilinear", align_corners=False)
+                assert torch.equal(ours[4 * k + q], large[0])
+
+    def test_composing_shrinks_four_different_real_rows_into_each(self, real):
+        mosaics = start(real, per_class=2, init="mosaic", generator=stream())
+        chosen = start(real, per_class=8, init="real", generator=stream())
+        assert mosaics.shape == (20, 1, 8, 8)
+        means = F.avg_pool2d(chosen, 2).view(20, 4, 1, 4, 4)  # halving by linear interpolation is the mean of 2 x 2
+        assert torch.allclose(mosaics[:, :, :4, 4:], means[:, 1])
+        assert torch.allclose(mosaics[:, :, 4:, :4], means[:, 2])
+        with pytest.raises(SecateurError, match=r"per_class: 20 mosaics of 4 are more than .* ask for 1\d or fewer"):
+            start(real, per_class=20, init="mosaic", generator=stream())
+
+    def test_classes_move_in_turn_and_share_their_momentum(self, ground, monkeypatch):
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
+        method, before = IDM(batch=30, classify=0.5), torch.randn(20, 1, 8, 8, generator=stream(5))
+        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.ones_like(before), 0.2, 0.5)
+        learner = method.learner(ground.fresh_net())
+        learner.accuracy = 40.0
+        state = ground.generator.get_state()
+        method._match(learner, canvas, ground, batch=30, classify=0.5)
+        ground.generator.set_state(state)
+        body, head = learner.net
+        images, velocity = before.clone(), torch.ones_like(before)
+        for c, real in enumerate(ground.real.draw(30, ground.generator)):
+            rows = images.clone().requires_grad_()
+            features = body(expand(rows[2 * c : 2 * c + 2]))
+            loss = (features.mean(0) - body(real).mean(0).detach()).square().sum()
+            loss = loss + 0.5 * 40 * F.cross_entropy(head(features), torch.full((8,), c))
+            velocity = 0.5 * velocity + torch.autograd.grad(loss, rows)[0]
+            images = images - 0.2 * velocity
+        assert torch.allclose(canvas.images, images, atol=1e-4)
+
+    def test_nets_join_a_queue_and_two_learn_a_step(self, ground):
+        method = IDM(batch=30, fresh=2, nets=4, lessons=3)
+        canvas = begin(method, ground, per_class=1, init=None, rate=None)
+        seen = []
+        for _ in range(5):
+            method.step(canvas, ground)
+            canvas.step += 1
+            seen.append(len(canvas.nets))
+        assert seen == [3, 3, 4, 4, 4]  # three at first, one more every second step, at most four
+        assert any(learner.accuracy > 0 for learner in canvas.nets)
+
+    def test_a_lesson_is_sgd_with_momentum_and_decay(self, ground, monkeypatch):
+        monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
+        learner = IDM().learner(ground.fresh_net())
+        twin = copy.deepcopy(learner.net)
+        optimizer = torch.optim.SGD(twin.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        for k in range(3):
+            rows, labels = torch.randn(9, 1, 8, 8, generator=stream(k)), torch.arange(9)
+            gradients, right = ground.passes.gradients(learner.net, rows, labels)
+            assert float(right) == pytest.approx(float((twin(rows).argmax(1) == labels).float().mean()))
+            optimizer.zero_grad()
+            F.cross_entropy(twin(rows), labels).backward()
+            learner.step(gradients)
+            optimizer.step()
+        for ours, theirs in zip(learner.net.parameters(), twin.parameters(), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("rows", "message"), [((4, 3), "these rows are vectors"), ((4, 1, 9, 8), "9x8 has an odd")]
+    )
+    def test_what_cannot_be_cut_is_refused(self, rows, message):
+        with pytest.raises(SecateurError, match=message):
+            idm(Real.of(torch.zeros(rows), torch.tensor([0, 0, 1, 1])), per_class=1, generator=stream())
+
+
+def test_nets_that_keep_statistics_are_not_compiled(real):
+    with pytest.raises(SecateurError, match="compile: nets that keep statistics"):
+        dm(real, per_class=1, steps=1, net="resnet9:0.25", compiled=True, generator=stream())
+
+
+def test_a_net_that_keeps_statistics_is_settled_on_real_rows_and_held_still(real):
+    ground = Ground.of(real, stream(), net="resnet9:0.25", augment="off")
+    net = ground.fresh_net()
+    settle(net, ground)
+    norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert not net.training
+    assert int(norm.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
 class TestAll:
-    def learn(self, name, real, steps, seed=0, **more):
-        fn, options = LEARN[name]
-        return fn(real, per_class=1, generator=stream(seed), steps=steps, net=SMALL, **options, **more)
+    def learn(self, name, real, steps, seed=0):
+        method = METHODS[name]
+        ground = Ground.of(real, stream(seed), net=SMALL, augment=method.augment)
+        return grow(method, begin(method, ground, per_class=1, init=None, rate=None), ground, steps=steps)
 
     def test_sizes_labels_and_numbers_are_sound(self, name, real):
         held = self.learn(name, real, 2)

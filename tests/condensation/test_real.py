@@ -60,11 +60,14 @@ def test_ids_of_a_selector_are_ids_of_the_train_split(few_digits):
 
 def test_a_set_comes_back_from_disk_and_display_is_clipped(real, tmp_path):
     rows = torch.randn(10, 1, 8, 8, generator=stream()) * 100
-    held = Synthetic(rows, torch.arange(10), real.mean, real.spread)
+    held = Synthetic(rows, torch.arange(10), real.mean, real.spread, tiles=2)
     held.save(tmp_path / "s.safetensors", {"step": 3})
     again = Synthetic.load(tmp_path / "s.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(vars(held).values(), vars(again).values(), strict=True))
-    assert Synthetic.about(tmp_path / "s.safetensors") == {"step": 3}
+    for name in ("images", "labels", "mean", "spread"):
+        assert torch.equal(getattr(held, name), getattr(again, name))
+    assert (again.tiles, again.expanded().per_class, again.expanded().tiles) == (2, 4, 1)
+    assert again.expanded().labels[:5].tolist() == [0, 0, 0, 0, 1]
+    assert Synthetic.about(tmp_path / "s.safetensors") == {"step": 3, "tiles": 2}
     assert held.display().dtype == np.uint8
     assert {0, 255} <= set(held.display().ravel().tolist())
 
@@ -97,7 +100,9 @@ class TestBadInput:
             start(real, per_class=1, generator=stream(), init=np.flatnonzero(real.labels.numpy() == 0)[:1])
 
     def test_another_word(self, real):
-        with pytest.raises(SecateurError, match="init: expected one of noise, real, got 'reel'; did you mean real"):
+        with pytest.raises(
+            SecateurError, match="init: expected one of mosaic, noise, real, got 'reel'; did you mean real"
+        ):
             start(real, per_class=1, generator=stream(), init="reel")
 
     def test_statistics_of_other_images(self):

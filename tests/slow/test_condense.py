@@ -8,9 +8,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 import secateur as sc
-from secateur.condensation import Synthetic
+from secateur.condensation import Real, Synthetic
+from secateur.condensation.distribution import features_of
+from secateur.condensation.frame import Ground
+from secateur.condensation.passes import Passes
 
 pytestmark = pytest.mark.slow
 
@@ -51,3 +55,21 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
     subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
     ours, whole = ((tmp_path / name / "synthetic.safetensors").read_bytes() for name in ("killed", "whole"))
     assert ours == whole
+
+
+def test_compiled_passes_are_the_plain_ones(few_digits):
+    images, classes = few_digits[0]
+    real = Real.of(torch.from_numpy(images)[:, None], torch.from_numpy(classes))
+    ground = Ground.of(real, torch.Generator().manual_seed(0), net="convnet1:0.0625", augment="off")
+    plain, compiled, net = Passes(), Passes(compiled=True), ground.fresh_net()
+    rows, labels = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
+    (a, right), (b, hits) = (p.gradients(net, rows, labels) for p in (plain, compiled))
+    assert float(right) == float(hits)
+    for name in a:
+        assert torch.allclose(a[name], b[name], atol=2e-3)  # in bfloat16, rounded at other places
+    loss, gradient = compiled.match(net, a, rows[:2], labels[:2])
+    aim, expected = plain.match(net, a, rows[:2], labels[:2])
+    assert loss.item() == pytest.approx(aim.item(), rel=1e-4)
+    assert torch.allclose(gradient, expected, atol=1e-4)
+    body = features_of(ground.fresh_net())
+    assert torch.allclose(plain.features(body, rows).float(), compiled.features(body, rows).float(), atol=2e-2)

@@ -89,7 +89,9 @@ def test_run_again_it_reads_the_result(condensed, few_digits):
     assert before == [(out / n).stat().st_mtime_ns for n in ("synthetic.safetensors", "condense.json")]
 
 
-@pytest.mark.parametrize(("method", "more"), [("dm", {}), ("dc", {"schedule": (2, 1)}), ("dsa", {"schedule": (2, 1)})])
+@pytest.mark.parametrize(
+    ("method", "more"), [("dm", {}), ("dc", {"schedule": (2, 1)}), ("dsa", {"schedule": (2, 1)}), ("idm", {})]
+)
 def test_a_stopped_run_goes_on_to_the_same_bytes(method, more, few_digits, tmp_path, monkeypatch):
     train, test = few_digits
     asked = TINY | {"method": method, **more}
@@ -103,6 +105,18 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(method, more, few_digits, tmp_p
     sc.condense(train, test=test, out=tmp_path / "parts", **asked)
     assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "whole")
     assert json.loads((tmp_path / "parts/run.json").read_text())["stages"]["condense"]["steps_now"] == 2
+
+
+def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_are(few_digits, tmp_path):
+    import datasets
+    from PIL import Image
+
+    held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"method": "idm", "steps": 1})
+    table = datasets.load_dataset(str(tmp_path / "out/synthetic"), split="train")
+    assert table["label"] == np.repeat(range(10), 8).tolist()
+    assert np.array_equal(np.asarray(table["image"][3]), held.expanded().display()[3, ..., 0])
+    with Image.open(tmp_path / "out/contact.png") as page:
+        assert page.size == (2 * 33 + 1, 10 * 33 + 1)
 
 
 def test_more_sets_are_other_sets(few_digits, tmp_path):
@@ -195,10 +209,12 @@ class TestBadInput:
         [
             ({"per_class": 0}, "per_class: expected at least 1 synthetic row a class, got 0"),
             ({"per_class": 500}, "per_class: 500 is more than the .* rows of class"),
-            ({"method": "dd"}, "method: expected one of dc, dm, dsa, got 'dd'"),
-            ({"method": "cafe"}, "method: expected one of dc, dm, dsa, got 'cafe'"),
+            ({"method": "dd"}, "method: expected one of cafe, dc, dm, dsa, idm, got 'dd'"),
+            ({"batch": 0}, "batch: expected at least 1, got 0"),
+            ({"method": "idm", "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
+            ({"method": "cafe", "net": "mlp:0.1"}, "net: cafe aligns the blocks of a ConvNet"),
             ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
-            ({"schedule": (1, 1)}, "schedule: dm has none"),
+            ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc and dsa"),
             ({"method": "dc", "augment": "auto"}, "augment: dc varies nothing; .* is method dsa"),
             ({"every": 0}, "every: expected at least 1, got 0"),
             ({"statistics": "cifar10"}, "statistics: those of cifar10 are for images of 3 channels"),

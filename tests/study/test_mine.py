@@ -157,10 +157,13 @@ def test_the_pool_is_judged_the_same_where_it_is_streamed(digits, mined, tmp_pat
 def test_from_the_command_line(mined, tmp_path):
     """The pool of files is the digits, at the size of the data."""
     arguments = ["digits", "digits", "--model", mined, "--top", 3, "--out", tmp_path, "--threads", 1, "--json"]
+    arguments += ["--per-class", 2, "--condense-with", "dm:steps=1,net=convnet1:0.0625"]
     done = CliRunner().invoke(app, ["mine", *map(str, arguments)])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["mined"], told["of"], told["top"], told["at_least"]) == (30, 1437, 3, None)
+    assert told["per_class"] == 2
+    assert len(open_data(str(tmp_path / "joint")).train) == 1457
 
 
 @pytest.mark.usefixtures("our_own_errors")

@@ -29,20 +29,29 @@ def condense(
     data: o.Data = "digits",
     *,
     per_class: Annotated[int, typer.Option(help="synthetic rows of each class")],
-    method: Annotated[str, typer.Option(help="dm, dc or dsa; dm is the cheapest, and takes vectors too")] = "dm",
-    steps: Annotated[int | None, typer.Option(help="20,000 for dm, 1,000 for dc and dsa by default")] = None,
-    init: Annotated[str | None, typer.Option(help="noise or real; dm and dsa start real, dc from noise")] = None,
+    method: Annotated[str, typer.Option(help="dm, dc, dsa, cafe or idm; dm is the cheapest, and takes vectors")] = "dm",
+    steps: Annotated[
+        int | None, typer.Option(help="by default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe")
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="noise, real or mosaic; dm and dsa start real, dc and cafe from noise")
+    ] = None,
     net: Annotated[
         str | None, typer.Option(help="the net to condense with: convnet1 to 5 by size, for vectors mlp")
     ] = None,
     augment: Annotated[
         str | None, typer.Option(help="off, auto, or families as color_crop_cutout_flip_scale_rotate")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="how far rows move a step; 1 for dm, 0.1 for dc and dsa")] = None,
-    batch: Annotated[int, typer.Option(help="real rows of each class a step")] = 256,
+    rate: Annotated[
+        float | None, typer.Option(help="how far rows move a step; 1 for dm, 0.2 for idm, 0.1 for the others")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="real rows of each class a step, 256 by default")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class")
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")
+    ] = False,
     statistics: Annotated[
         str, typer.Option(help="to normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
     ] = "data",
@@ -70,8 +79,9 @@ def condense(
 
     held = run(
         data, per_class=per_class, method=method, steps=steps, init=init, net=net, augment=augment, rate=rate,
-        batch=batch, schedule=matches, statistics=statistics, every=every, sets=sets, nets=nets, repeats=repeats,
-        eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, soft=soft, evaluate=evaluate,
+        batch=batch, schedule=matches, compiled=compiled, statistics=statistics, every=every, sets=sets, nets=nets,
+        repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, soft=soft,
+        evaluate=evaluate,
         **job.options,
     )  # fmt: skip
     _tell(held, job, evaluate=evaluate)

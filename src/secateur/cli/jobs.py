@@ -241,6 +241,13 @@ def mine(
     at_least: Annotated[
         float | None, typer.Option(help="take rows of this confidence: cosine to the class mean")
     ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(help="condense what was mined to so many rows of each class; writes OUT/joint")
+    ] = None,
+    condense_with: Annotated[
+        str | None,
+        typer.Option(help="how: a method of `condense` with knobs, as dm:steps=2000,batch=64; dm unless told"),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="the OUT folder or model file of a net; trained on DATA by default")
     ] = None,
@@ -253,10 +260,12 @@ def mine(
     from secateur.study.mine import mine as run
 
     mined = run(
-        data, pool, model=model, top=top, at_least=at_least, net=net, recipe=recipe, epochs=epochs, **job.options
-    )
+        data, pool, model=model, top=top, at_least=at_least, per_class=per_class, condense_with=condense_with, net=net,
+        recipe=recipe, epochs=epochs, **job.options,
+    )  # fmt: skip
     of = len(mined.table["id"])
     if job.json:
-        show.as_json({"out": str(job.out), "mined": len(mined), "of": of, **mined.provenance})
-    else:
-        show.pairs([["mined", f"{len(mined)} of {of} rows"], ["data", str(job.out / "mined")]])
+        show.as_json({"out": str(job.out), "mined": len(mined), "of": of, "per_class": per_class, **mined.provenance})
+        return
+    joint = [] if per_class is None else [["condensed", f"{per_class} a class, in {job.out / 'joint'}"]]
+    show.pairs([["mined", f"{len(mined)} of {of} rows"], ["data", str(job.out / "mined")], *joint])

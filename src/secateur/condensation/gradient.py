@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
+from secateur.condensation.learner import Learner
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
 
 SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """By rows a class: how often a net is matched, and for how many epochs it learns from the synthetic rows in between."""
-NET_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class DC:
     batch: int = 256
     matches: int | None = None
     epochs: int | None = None
+    tiles: int = 1
 
     def schedule(self, per_class: int) -> tuple[int, int]:
         """Matches a net, and epochs between two. Raises SecateurError for a count without a published one.
@@ -49,7 +49,7 @@ class DC:
             )
         return SCHEDULE[per_class]
 
-    def check(self, real: Real, per_class: int) -> None:
+    def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Images alone: on vectors nothing is known of it."""
         if len(real.shape) != 3:
             raise SecateurError(
@@ -60,31 +60,28 @@ class DC:
 
     def step(self, canvas: Canvas, ground: Ground) -> Tensor:
         """One net: matched, trained on the synthetic rows, matched again, as often as the schedule says."""
-        net = ground.fresh_net()
+        learner = Learner(ground.fresh_net())
         matches, epochs = self.schedule(len(canvas.labels) // ground.real.classes)
         total = torch.zeros((), device=canvas.images.device)
         for k in range(matches):
-            total += self.match(net, canvas, ground)
+            total += self.match(learner.net, canvas, ground)
             if k < matches - 1:
-                learn(net, canvas, ground, epochs=epochs)
+                learn(learner, canvas, ground, epochs=epochs)
         return total / matches
 
     def match(self, net: nn.Module, canvas: Canvas, ground: Ground) -> Tensor:
         """One step of all rows against the distance of gradients, class by class: the graph of one at a time."""
-        weights = [p for p in net.parameters() if p.ndim >= 2]  # what is 1-D counts for nothing in the distance
-        rows = canvas.leaf()
+        settle(net, ground)
+        rows = canvas.images.detach()
         gradient, total = torch.zeros_like(rows), torch.zeros((), device=rows.device)
         size = len(rows) // ground.real.classes
         for c, real in enumerate(ground.real.draw(self.batch, ground.generator)):
-            own = slice(c * size, (c + 1) * size)
-            synthetic, vary = rows[own], ground.transform()
-            if vary is not None:
-                real, synthetic = vary(real), vary(synthetic)
-            aim = _gradients(net, weights, real, c, graph=False)
-            loss = distance(aim, _gradients(net, weights, synthetic, c, graph=True))
-            (part,) = torch.autograd.grad(loss, rows)
-            gradient += part
-            total += loss.detach()
+            own, vary = slice(c * size, (c + 1) * size), ground.transform()
+            labels = canvas.labels[own]
+            seen = real if vary is None else vary(real)
+            aim, _ = ground.passes.gradients(net, seen, labels[:1].expand(len(real)))
+            loss, gradient[own] = ground.passes.match(net, aim, rows[own], labels, vary)
+            total += loss
         canvas.move(gradient)
         return total
 
@@ -96,37 +93,27 @@ class DSA(DC):
         super().__init__(**({"init": "real", "augment": "auto"} | changes))
 
 
-def _gradients(net: nn.Module, weights: list[nn.Parameter], rows: Tensor, label: int, *, graph: bool) -> list[Tensor]:
-    labels = torch.full((len(rows),), label, device=rows.device)
-    loss = F.cross_entropy(net(rows), labels)
-    return list(torch.autograd.grad(loss, weights, create_graph=graph))
+def settle(net: nn.Module, ground: Ground) -> None:
+    """Where a net keeps statistics, let it see 16 real images of each class, then hold them still."""
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+        net.train()
+        with torch.no_grad():
+            net(torch.cat(ground.real.draw(16, ground.generator)))
+        net.eval()
 
 
-def distance(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
-    """Of two lists of gradients, a tensor of 2 or more axes a layer: 1 - cosine, summed over layers and output rows.
-
-    >>> distance([torch.tensor([[1.0, 0.0], [3.0, 0.0]])], [torch.tensor([[0.0, 1.0], [9.0, 0.0]])])  # 1 + 0
-    tensor(1.)
-    """
-    return torch.stack([_distance(a.flatten(1), b.flatten(1)) for a, b in zip(real, synthetic, strict=True)]).sum()
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
-
-
-def learn(net: nn.Module, canvas: Canvas, ground: Ground, *, epochs: int, batch: int = 256) -> None:
-    """Train a net on the synthetic rows: plain SGD, shuffled, each image varied by itself where images are varied."""
-    optimizer = torch.optim.SGD(net.parameters(), lr=NET_RATE)
+def learn(learner: Learner, canvas: Canvas, ground: Ground, *, epochs: int, batch: int = 256) -> None:
+    """Let it learn from the synthetic rows: shuffled, each image varied by itself where images are varied."""
+    learner.net.train()
     rows = canvas.images.detach()
     for _ in range(epochs):
         for ids in torch.split(torch.randperm(len(rows), generator=ground.generator), batch):
             ids = ids.to(rows.device)
             vary, some = ground.transform(len(ids)), rows[ids]
-            loss = F.cross_entropy(net(some if vary is None else vary(some)), canvas.labels[ids])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            gradients, _ = ground.passes.gradients(
+                learner.net, some if vary is None else vary(some), canvas.labels[ids]
+            )
+            learner.step(gradients)
 
 
 def dc(
@@ -140,6 +127,7 @@ def dc(
     rate: float | None = None,
     batch: int = 256,
     schedule: tuple[int, int] | None = None,
+    compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
     """Learn images whose gradients in a net are those of the real ones, along the net's training.
@@ -155,7 +143,7 @@ def dc(
     torch.Size([2, 1, 8, 8])
     """
     method = DC(batch=batch, **_scheduled(schedule))
-    ground = Ground.of(data, generator, net=net, augment=method.augment)
+    ground = Ground.of(data, generator, net=net, augment=method.augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)
 
@@ -176,6 +164,7 @@ def dsa(
     rate: float | None = None,
     batch: int = 256,
     schedule: tuple[int, int] | None = None,
+    compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
     """`dc` with one transform a class and match, the same on the real and on the synthetic images.
@@ -189,6 +178,6 @@ def dsa(
     array([0, 2], dtype=uint8)
     """
     method = DSA(batch=batch, **_scheduled(schedule))
-    ground = Ground.of(data, generator, net=net, augment=augment)
+    ground = Ground.of(data, generator, net=net, augment=augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)

@@ -6,15 +6,16 @@ With the labels they have, or with what a teacher says of each view.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from secateur.condensation.passes import Passes, planar
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
 from secateur.training.distill import divergence
 from secateur.training.evaluate import accuracy
+from secateur.training.machine import autocast
 from secateur.training.nets import Normalised, build
 from secateur.training.objective import heard
 from secateur.training.seeding import generator
@@ -26,13 +27,15 @@ class Protocol:
 
     chosen: the families of augmentation that vary each image by itself, one family a batch; () for none. epochs: the
     loop runs one more, as published; by default 1000 with augmentation and 300 without. The rate falls to a tenth after
-    epoch epochs // 2 + 1, where the momentum starts anew. Source: the code of DC, DSA and DM.
+    epoch epochs // 2 + 1, where the momentum starts anew. compiled: see `Passes`; nets that cannot be are not. Source:
+    the code of DC, DSA and DM.
     """
 
     chosen: tuple[str, ...] = ()
     epochs: int | None = None
     rate: float = 0.01
     batch: int = 256
+    compiled: bool = False
 
     @property
     def length(self) -> int:
@@ -66,6 +69,13 @@ class Soft:
         """
         return divergence(logits, heard(self.net, raw), self.t).mean()
 
+    def gradients(self, net: nn.Module, rows: Tensor, raw: Tensor) -> dict[str, Tensor]:
+        """Of the loss of a student, by name of the weight; rows, raw: what it and the teacher see of a batch."""
+        with autocast(rows.device):
+            logits = net(planar(rows)).float()
+        weights = {name: w for name, w in net.named_parameters() if w.requires_grad}
+        return dict(zip(weights, torch.autograd.grad(self.loss(logits, raw), list(weights.values())), strict=True))
+
 
 def fit(
     net: Normalised,
@@ -79,6 +89,7 @@ def fit(
     which are not looked at where a teacher's stand in their place.
     """
     body = net.body.train()
+    passes = Passes(compiled=protocol.compiled and not dict(body.named_buffers()))
     drop = (protocol.length - 1) // 2 + 1
     wide = (1, -1) + (1,) * (images.ndim - 2)
     optimizer = _optimizer(body, protocol.rate)
@@ -88,11 +99,11 @@ def fit(
             seen, vary = images[ids], draw(protocol.chosen, stream, count=len(ids))
             seen = seen if vary is None else vary(seen)
             if soft is None:
-                loss = F.cross_entropy(body(seen), labels[ids])
+                gradients, _ = passes.gradients(body, seen, labels[ids])
             else:
-                loss = soft.loss(body(seen), seen * net.spread.view(wide) + net.mean.view(wide))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+                gradients = soft.gradients(body, seen, seen * net.spread.view(wide) + net.mean.view(wide))
+            for name, weight in body.named_parameters():
+                weight.grad = gradients.get(name)
             optimizer.step()
         if epoch == drop:
             optimizer = _optimizer(body, protocol.rate / 10)

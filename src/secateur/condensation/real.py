@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secateur.condensation.mosaic import SIDE, compose
 from secateur.errors import SecateurError
 from secateur.registry import unknown
 
@@ -63,7 +64,10 @@ class Real:
         if (counts == 0).any():
             raise SecateurError(f"label: class {names[int(counts.argmin())]!r} has no rows to condense; leave it out")
         mean, spread = _statistics(rows, statistics)
-        return cls(rows, labels, np.arange(len(rows)) if ids is None else ids, names, mean, spread)
+        ids = np.arange(len(rows)) if ids is None else ids
+        return cls(
+            rows.contiguous(), labels, ids, names, mean, spread
+        )  # norms of channels-last rows take thrice as long
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,8 +116,9 @@ def _statistics(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:
 def start(real: Real, *, per_class: int, generator: torch.Generator, init: str | np.ndarray = "noise") -> Tensor:
     """What condensing begins with: (classes * per_class, ...) normalised float32, class by class.
 
-    init: `noise`, standard normal; `real`, random rows of each class; or ids of the train split, per_class of each
-    class in any order, as a selector returns them. Raises SecateurError for fewer rows than asked for.
+    init: `noise`, standard normal; `real`, random rows of each class; `mosaic`, four random rows of the class shrunk
+    into each; or ids of the train split, per_class of each class in any order, as a selector returns them. Raises
+    SecateurError for fewer rows than asked for.
 
     >>> real = Real.of(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 1]))
     >>> start(real, per_class=1, generator=torch.Generator(), init=np.array([2, 0])).flatten()
@@ -124,22 +129,25 @@ def start(real: Real, *, per_class: int, generator: torch.Generator, init: str |
     if isinstance(init, str) and init == "noise":
         return torch.randn(real.classes * per_class, *real.shape, generator=generator).to(real.rows.device)
     if isinstance(init, str):
-        if init != "real":
-            raise unknown("init", init, ["noise", "real"])
-        _check_enough(real, per_class)
-        places = [m[torch.randperm(len(m), generator=generator)[:per_class]] for m in real.members]
+        if init not in ("real", "mosaic"):
+            raise unknown("init", init, ["noise", "real", "mosaic"])
+        each = SIDE**2 if init == "mosaic" else 1
+        _check_enough(real, per_class, each)
+        places = [m[torch.randperm(len(m), generator=generator)[: each * per_class]] for m in real.members]
     else:
         places = _named(real, np.asarray(init), per_class)
-    return real.normalise(real.rows[torch.cat(places).to(real.rows.device)])
+    rows = real.normalise(real.rows[torch.cat(places).to(real.rows.device)])
+    return compose(rows) if isinstance(init, str) and init == "mosaic" else rows
 
 
-def _check_enough(real: Real, per_class: int) -> None:
+def _check_enough(real: Real, per_class: int, each: int) -> None:
     counts = [len(m) for m in real.members]
-    if min(counts) < per_class:
+    if min(counts) < each * per_class:
         few = counts.index(min(counts))
+        wanted = f"{per_class} is" if each == 1 else f"{per_class} mosaics of {each} are"
         raise SecateurError(
-            f"per_class: {per_class} is more than the {counts[few]} rows of class {real.names[few]!r}, from which the "
-            f"synthetic ones would start; ask for {counts[few]} or fewer, or start from noise (init=noise)"
+            f"per_class: {wanted} more than the {counts[few]} rows of class {real.names[few]!r}, from which the "
+            f"synthetic ones would start; ask for {counts[few] // each} or fewer, or start from noise (init=noise)"
         )
 
 

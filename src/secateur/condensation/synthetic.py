@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from secateur.condensation.mosaic import SIDE, expand
 from secateur.errors import StoreError
 from secateur.store.files import replacing
 
@@ -22,18 +23,25 @@ class Synthetic:
 
     images: (classes * per_class, channels, height, width) or (classes * per_class, dims), normalised float32, not
     clipped; labels: (classes * per_class,) int64; mean, spread: a value a channel (a dimension), in the units of the
-    real rows: 0 to 255 for images.
+    real rows: 0 to 255 for images. tiles: 2 where an image is a mosaic of 2 x 2, to be cut apart before training.
     """
 
     images: Tensor
     labels: Tensor
     mean: Tensor
     spread: Tensor
+    tiles: int = 1
 
     @property
     def per_class(self) -> int:
         """Rows of each class."""
         return int((self.labels == 0).sum())
+
+    def expanded(self) -> "Synthetic":
+        """What nets are trained on: the tiles of mosaics as images of their own, everything else as it is."""
+        if self.tiles == 1:
+            return self
+        return replace(self, images=expand(self.images), labels=self.labels.repeat_interleave(SIDE**2), tiles=1)
 
     def display(self) -> np.ndarray:
         """To look at, in the units of the real rows: uint8 (rows, height, width, channels), clipped to what a pixel can
@@ -51,15 +59,18 @@ class Synthetic:
 
     def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
         """Write one safetensors file, with what else to know of it as JSON in its metadata."""
-        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in vars(self).items()}
+        tensors = {
+            name: value.detach().cpu().contiguous().clone() for name, value in vars(self).items() if name != "tiles"
+        }
+        told = json.dumps({**(about or {}), "tiles": self.tiles}, sort_keys=True)
         with replacing(path) as beside:
-            save_file(tensors, beside, metadata={"secateur": json.dumps(dict(about or {}), sort_keys=True)})
+            save_file(tensors, beside, metadata={"secateur": told})
 
     @classmethod
     def load(cls, path: Path) -> "Synthetic":
         """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
         try:
-            return cls(**load_file(path))
+            return cls(**load_file(path), tiles=cls.about(path).get("tiles", 1))
         except Exception as error:
             raise StoreError(f"{path}: expected a condensed set, could not read one ({error})") from None
 

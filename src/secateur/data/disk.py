@@ -57,7 +57,11 @@ def _refuse_out(path: Path) -> None:
         run = read_json(path / "run.json") if path.is_dir() else None
     if not (isinstance(run, dict) and {"data", "stages", "versions"} <= set(run)):
         return
-    what = {"mined": "the labelled and the mined rows", "kept": "the rows that were kept"}
+    what = {
+        "mined": "the labelled and the mined rows",
+        "joint": "the labelled rows and what the mined ones were condensed to",
+        "kept": "the rows that were kept",
+    }
     there = [f"{path / name}, {told}" for name, told in what.items() if (path / name).is_dir()]
     way = "; or ".join(there) if there else f"the data it was made from, {run['data'].get('name')}"
     raise DataError(f"data: expected a data set, got {path}, the OUT folder of a run; pass {way}")

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from secateur.data.images import encode
 from secateur.data.kept import input_column
-from secateur.data.mined import write_part
+from secateur.data.mined import write_beside, write_part
 from secateur.data.source import Source
 from secateur.store.files import replacing
 
@@ -27,11 +28,22 @@ def write_synthetic(rows: np.ndarray, labels: Sequence[int], source: Source, fol
     import datasets
 
     name, feature = input_column(source.train)
-    cells = [{"bytes": encode(row), "path": None} if rows.ndim == 4 else row.tolist() for row in rows]
     features = datasets.Features({name: feature, "label": datasets.ClassLabel(names=list(source.classes))})
-    table = datasets.Dataset.from_dict({name: cells, "label": list(labels)}, features=features)
+    table = datasets.Dataset.from_dict({name: _cells(rows), "label": list(labels)}, features=features)
     with replacing(folder / "train.parquet") as beside:
         table.to_parquet(str(beside))
+
+
+def write_joint(rows: np.ndarray, labels: Sequence[int], source: Source, folder: Path) -> None:
+    """Write the labelled rows of the source and then synthetic ones, as `write_synthetic` takes them, as one data set
+    with the test split of the source; a folder that is whole or not there.
+    """
+    write_beside(source, [(_cells(rows), list(labels))], folder)
+
+
+def _cells(rows: np.ndarray) -> list[Any]:
+    """Of the input column: images as lossless PNG, vectors as lists."""
+    return [{"bytes": encode(row), "path": None} if rows.ndim == 4 else row.tolist() for row in rows]
 
 
 def contact_sheet(rows: np.ndarray, per_class: int, *, side: int = 32) -> np.ndarray:

@@ -27,5 +27,15 @@ CONDENSERS = {
         "arXiv:2102.08259",
         ("init", "rate", "schedule", "augment", "batch"),
     ),
+    "cafe": Row(
+        "Mean maps at every depth of a net that learns, and class means that tell real images apart.",
+        "arXiv:2203.01531",
+        ("init", "rate", "augment", "batch"),
+    ),
+    "idm": Row(
+        "Mosaics of four smaller images, by dm under nets that learn, and by their answers.",
+        "arXiv:2307.09742",
+        ("init", "rate", "augment", "batch"),
+    ),
 }
 """By name."""

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
-from secateur.condensation.frame import Canvas, Ground, begin, finished, grow
+from secateur.condensation.frame import Canvas, Ground, Keeping, begin, finished, grow
 from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
+from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
 from secateur.report import write_report
 from secateur.store.files import remove, replacing
@@ -37,8 +38,9 @@ def condense(
     net: str | None = None,
     augment: str | None = None,
     rate: float | None = None,
-    batch: int = 256,
+    batch: int | None = None,
     schedule: tuple[int, int] | None = None,
+    compiled: bool = False,
     statistics: str = "data",
     every: int = 100,
     sets: int = 1,
@@ -57,38 +59,30 @@ def condense(
     quiet: bool = False,
     **reading: Any,
 ) -> Synthetic:
-    """Learn `per_class` synthetic rows a class that train a net as the data would, by `dm`, `dc` or `dsa`.
+    """Learn `per_class` synthetic rows a class that train a net as the data would, by a method of CONDENSERS.
 
-    steps, init, augment, rate, schedule: the method's own by default; init may be the ids of any selector. batch: real
-    rows of each class a step. statistics: of the data, or by a name of `secateur.condensation.STATISTICS`. Every
-    `every` steps the state is kept, from which the job goes on to the same bytes, and what is there so far is
-    written: OUT/synthetic/, a data set for `load_dataset` and `train` with the test split of the data,
-    OUT/synthetic.safetensors, the rows as learned, and OUT/contact.png, the images on one page. sets: independently
-    learned ones (the papers: 5), the others in OUT/sets/. Then, unless evaluate is False, nets (by default the one
-    condensed with; several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the
-    papers: 20), with the augmentation of the method or eval_augment (several separated by ;), beside coresets of as
-    many rows at the same augmentation: OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of
-    `record` on the same data, whose net gives the features of herding and k-center, and whose scores the coresets
-    forgetting and dual. soft: train nets with the soft labels of that net too. Raises SecateurError for what cannot be,
-    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
+    steps, init, augment, rate, batch (real rows of each class a step), schedule: the method's own by default; init may
+    be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the
+    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps the state is kept, from which the job
+    goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for `load_dataset` and
+    `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned, and
+    OUT/contact.png, the images on one page. sets: independently learned ones (the papers: 5), the others in OUT/sets/.
+    Then, unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
+    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment
+    (several separated by ;), beside coresets of as many rows at the same augmentation: OUT/condense.json, and
+    OUT/report.html with it all. recording: the OUT folder of `record` on the same data, whose net gives the features of
+    herding and k-center, and whose scores the coresets forgetting and dual. soft: train nets with the soft labels of
+    that net too. Raises SecateurError for what cannot be, NonFiniteError where rows would leave the finite numbers:
+    what was good stays. Run again, it reads the result.
     """
-    options: dict[str, Any] = {"batch": batch}
-    if method not in CONDENSERS:
-        raise unknown("method", method, list(CONDENSERS))
-    if method == "dc" and augment not in (None, "off"):
-        raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
-    if schedule is not None:
-        if method == "dm":
-            raise SecateurError("schedule: dm has none, since it trains no net; leave it out")
-        options |= {"matches": schedule[0], "epochs": schedule[1]}
-    chosen = CONDENSERS[method](**options)
-    for name, value in (("every", every), ("sets", sets), ("repeats", repeats), ("batch", batch)):
+    chosen = _chosen(method, augment, batch, schedule)
+    for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
         if value < 1:
             raise SecateurError(f"{name}: expected at least 1, got {value}")
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         plan = _Plan(
             work, method, chosen, per_class, chosen.steps if steps is None else steps, init, net,
-            chosen.augment if augment is None else augment, rate, schedule, statistics, every, seed,
+            chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
         learned = [plan.learn(k) for k in range(sets)]
@@ -96,6 +90,22 @@ def condense(
             judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
             write_report(work.out.path, progress=work.progress.say)
         return learned[0]
+
+
+def _chosen(method: str, augment: str | None, batch: int | None, schedule: tuple[int, int] | None) -> Condenser:
+    """The method with what is asked of it. Raises SecateurError for what it does not have."""
+    if method not in CONDENSERS:
+        raise unknown("method", method, list(CONDENSERS))
+    if method == "dc" and augment not in (None, "off"):
+        raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
+    if batch is not None and batch < 1:
+        raise SecateurError(f"batch: expected at least 1, got {batch}")
+    options = {} if batch is None else {"batch": batch}
+    if schedule is not None:
+        if "schedule" not in ROWS[method].knobs:
+            raise SecateurError(f"schedule: {method} has none, which is for dc and dsa; leave it out")
+        options |= {"matches": schedule[0], "epochs": schedule[1]}
+    return CONDENSERS[method](**options)
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ class _Plan:
     augment: str | None
     rate: float | None
     schedule: tuple[int, int] | None
+    compiled: bool
     statistics: str
     every: int
     seed: int
@@ -128,7 +139,7 @@ class _Plan:
     def ground(self, k: int) -> Ground:
         """What set k is learned on, with a stream of its own."""
         stream = seeding.generator(self.seed, "condense", k)
-        return Ground.of(self.real, stream, net=self.net, augment=self.augment)
+        return Ground.of(self.real, stream, net=self.net, augment=self.augment, compiled=self.compiled)
 
     def asked(self, k: int) -> dict[str, Any]:
         """Everything that the rows of set k depend on."""
@@ -138,6 +149,7 @@ class _Plan:
             "init": self.condenser.init if init is None else init, "net": self.ground(k).net,
             "augment": self.augment, "rate": self.rate or self.condenser.rate, "batch": vars(self.condenser)["batch"],
             "schedule": None if self.schedule is None else list(self.schedule), "statistics": self.statistics,
+            "compiled": self.compiled,
             "seed": self.seed, "set": k,
         }  # fmt: skip
 
@@ -170,7 +182,7 @@ class _Plan:
             return Synthetic.load(path)
         state = out / "state" / f"{name}.safetensors"
         if state.exists():
-            restore(state, canvas, ground, asked)
+            restore(state, self.condenser, canvas, ground, asked)
         elif k == 0:
             write_test(self.work.source, out / "synthetic")
         started, first = time.perf_counter(), canvas.step
@@ -196,7 +208,7 @@ class _Plan:
         def watch(at: Canvas, loss: torch.Tensor) -> None:
             advance(at.step, self.steps)
             if at.step % self.every == 0 and at.step < self.steps:
-                self._write(finished(at, ground.real), path, asked | {"step": at.step}, k)
+                self._write(finished(self.condenser, at, ground.real), path, asked | {"step": at.step}, k)
                 keep(state, at, ground, asked)
                 told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
                 self.work.out.log("condensed", **told)
@@ -204,7 +216,7 @@ class _Plan:
         try:
             return grow(self.condenser, canvas, ground, steps=self.steps, watch=watch)
         except NonFiniteError:
-            self._write(finished(canvas, ground.real), path, asked | {"step": canvas.step}, k)
+            self._write(finished(self.condenser, canvas, ground.real), path, asked | {"step": canvas.step}, k)
             raise
 
     def _write(self, held: Synthetic, path: Path, about: dict[str, Any], k: int) -> None:
@@ -212,23 +224,25 @@ class _Plan:
         held.save(path, about)
         if k:
             return
-        rows = held.display()
-        write_synthetic(rows, held.labels.tolist(), self.work.source, self.work.out / "synthetic")
+        rows, shown = held.display(), held.expanded()
+        write_synthetic(shown.display(), shown.labels.tolist(), self.work.source, self.work.out / "synthetic")
         if rows.ndim == 4:
             with replacing(self.work.out / "contact.png") as beside:
                 beside.write_bytes(encode(contact_sheet(rows, self.per_class)))
 
 
 def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
-    """Write where a run stands: rows, momentum, the stream, and what was asked."""
+    """Write where a run stands: rows, momentum, the stream, the nets that go on learning, and what was asked."""
     tensors = {"images": canvas.images, "velocity": canvas.velocity, "stream": ground.generator.get_state()}
+    for k, learner in enumerate(canvas.nets):
+        tensors |= {f"{k:03d}.{name}": value for name, value in learner.tensors().items()}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     about = {"about": {"asked": asked, "step": canvas.step}, "plain": {}}
     with replacing(path) as beside:
         save_file(tensors, beside, metadata={"secateur": json.dumps(about, sort_keys=True)})
 
 
-def restore(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
+def restore(path: Path, condenser: Condenser, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
     """Put a run where it stood. Raises StoreError for a damaged file, WrongData for that of another run."""
     about = checkpoint_about(path)
     if about.get("asked") != asked:
@@ -242,3 +256,10 @@ def restore(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -
     canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
     canvas.step = int(about["step"])
     ground.generator.set_state(tensors["stream"])
+    kept: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        k, _, rest = name.partition(".")
+        if rest:
+            kept.setdefault(k, {})[rest] = value
+    if isinstance(condenser, Keeping):
+        canvas.nets = [condenser.learner(ground.net_of(0)).put(kept[k]) for k in sorted(kept)]

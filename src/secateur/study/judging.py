@@ -160,7 +160,8 @@ def _rows(
 ) -> tuple[Tensor, Tensor]:
     """The rows (classes * per_class, ...) to train on, and their labels. A random coreset is another for each seed."""
     if kind not in CORESETS + SCORED:
-        return held.images, held.labels
+        shown = held.expanded()
+        return shown.images, shown.labels
     if kind == "random":
         stream = seeding.generator(seed, "random coreset")
         return start(real, per_class=held.per_class, generator=stream, init="real"), held.labels

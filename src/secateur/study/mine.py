@@ -17,6 +17,7 @@ from secateur.errors import SecateurError, reason
 from secateur.select.prototypes import check_limits, judge, prototypes, surest
 from secateur.store.files import remove, replacing
 from secateur.store.tables import Mined
+from secateur.study.joint import Condensing, condense_mined, drop
 from secateur.study.material import check_pool
 from secateur.study.record import RecordingPlan, record_in
 from secateur.study.run import content_hash
@@ -38,6 +39,8 @@ def mine(
     model: str | Path | None = None,
     top: int | None = None,
     at_least: float | None = None,
+    per_class: int | None = None,
+    condense_with: str | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
     epochs: int | None = None,
@@ -55,12 +58,17 @@ def mine(
     folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and
     kept in OUT. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
     Writes OUT/mined.parquet, every candidate with its class and confidence, and OUT/mined/, the labelled and the mined
-    rows as a data set to `train` on, with the test split of the data. Run again, it goes on where it stood; with other
-    limits it mines again with the same net.
+    rows as a data set to `train` on, with the test split of the data. per_class: condense what was mined into so many
+    rows of each class, by condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`;
+    OUT/joint/ has these in place of the mined rows. Run again, it goes on where it stood; with other limits it mines
+    again with the same net.
     """
     check_limits(top, at_least)
+    how = _condensing(per_class, condense_with)
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         _check_labels(work.source)
+        if how is not None:
+            how.check(work.source)
         found = open_pool(pool, work, reading, what="pool")
         check_pool(work, found, "pool")
         if model is None:
@@ -68,7 +76,21 @@ def mine(
         path = model_in(work.out.path if model is None else Path(model))
         used = load_net(path, device=work.device)
         asked = {"model": content_hash(path.read_bytes()), "pool": found.fingerprint}
-        return _mine(work, found, used, asked, {"top": top, "at_least": at_least})
+        mined = _mine(work, found, used, asked, {"top": top, "at_least": at_least})
+        if how is not None:
+            condense_mined(work, found, mined, how, seed=seed)
+        return mined
+
+
+def _condensing(per_class: int | None, spec: str | None) -> Condensing | None:
+    if per_class is not None:
+        return Condensing.of(per_class, spec or "dm")
+    if spec is not None:
+        raise SecateurError(
+            f"condense_with: {spec!r} says how mined rows are condensed, but not into how many; give per_class too "
+            f"(--per-class 10)"
+        )
+    return None
 
 
 def _mine(work: Session, pool: Source, net: Normalised, made_of: dict[str, Any], limits: dict[str, Any]) -> Mined:
@@ -85,6 +107,7 @@ def _mine(work: Session, pool: Source, net: Normalised, made_of: dict[str, Any],
     table = {"id": pool.train.usable, "label": claims, "class": names, "confidence": confidence, "kept": kept}
     mined = Mined.of(table, asked | {"fingerprint": work.source.fingerprint})
     work.out.forget("mine")
+    drop(work.out)
     mined.save(work.out / "mined.parquet")
     write_mined(work.source, pool, mined.ids, mined.labels, work.out / "mined")
     work.out.note("mine", asked, seconds=time.perf_counter() - started, examples=len(claims))

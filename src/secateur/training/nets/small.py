@@ -48,7 +48,7 @@ class ConvNet(nn.Module):
             inner = channels if block == 0 else width
             blocks += [nn.Conv2d(inner, width, 3, padding=border if block == 0 else 1)]
             height += 2 * (border - 1) if block == 0 else 0
-            blocks += [nn.GroupNorm(width, width), nn.ReLU()]
+            blocks += [nn.GroupNorm(width, width), nn.ReLU(inplace=True)]
             if height > 1:
                 blocks += [nn.AvgPool2d(2)]
                 height //= 2

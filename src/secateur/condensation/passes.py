@@ -1,0 +1,177 @@
+"""How nets are asked: in parts that stay near the processor, in bfloat16 where that helps, compiled on request."""
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, grad_and_value
+
+from secateur.errors import SecateurError
+from secateur.training.machine import autocast
+
+CACHED, AT_ONCE = 16 * 1024, 2560 * 1024
+"""Pixels a part on a CPU, whose maps under 128 channels stay in a cache; and on other devices, in their memory."""
+
+Tensors = dict[str, Tensor]
+Vary = Callable[[Tensor], Tensor]
+
+
+class Passes:
+    """Forward and backward passes of ever new nets of one form.
+
+    compiled: by `torch.compile`, which takes half a minute at the first pass of each form, on a CPU a C++ compiler too,
+    and pays in runs of some hundred steps.
+    """
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        self.compiled = compiled
+        self._forms: dict[Any, nn.Module] = {}
+
+    def check(self, net: nn.Module) -> None:
+        """Raise SecateurError for a net that cannot be compiled."""
+        if self.compiled and dict(net.named_buffers()):
+            raise SecateurError(
+                "compile: nets that keep statistics, as batch norm does, are not compiled; take a ConvNet "
+                "(net=convnet3), or leave compile out"
+            )
+
+    def features(self, net: nn.Module, rows: Tensor) -> Tensor:
+        """What the net makes of rows: (rows, dims), where gradients flow to rows that ask for them."""
+        rows = planar(rows)
+        with autocast(rows.device):
+            if self.compiled:
+                return self._compiled(_features, net, rows)
+            return net(rows).flatten(1)
+
+    def without_graph(self, net: nn.Module, rows: Tensor) -> Tensor:
+        """`features`, in parts."""
+        with torch.no_grad():
+            return torch.cat([self.features(net, part) for part in parts(net, rows)])
+
+    def gradients(self, net: nn.Module, rows: Tensor, labels: Tensor) -> tuple[Tensors, Tensor]:
+        """Of the mean cross-entropy, by name of the weight; and the share of rows that the net has right (scalar).
+
+        rows: (rows, ...), labels: (rows,). In parts.
+        """
+        total: Tensors = {}
+        rows, right = planar(rows), torch.zeros((), device=rows.device)
+        for some, own in zip(parts(net, rows), parts(net, rows, labels), strict=True):
+            with autocast(rows.device):
+                found, hits = self._gradients(net, some, own)
+            total = {name: total[name] + g if total else g.float() for name, g in found.items()}
+            right += hits
+        return {name: g / len(rows) for name, g in total.items()}, right / len(rows)
+
+    def _gradients(self, net: nn.Module, rows: Tensor, labels: Tensor) -> tuple[Tensors, Tensor]:
+        if self.compiled:
+            return self._compiled(_gradients, net, rows, labels)
+        weights = {name: w for name, w in net.named_parameters() if w.requires_grad}
+        logits = net(rows).float()
+        found = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), list(weights.values()))
+        return dict(zip(weights, found, strict=True)), (logits.argmax(1) == labels).sum()
+
+    def match(
+        self, net: nn.Module, aim: Tensors, rows: Tensor, labels: Tensor, vary: Vary | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The distance of the gradients of the varied rows to the aim (scalar), and its own for the rows (rows, ...).
+
+        In float32: a gradient of a gradient is lost in the rounding of bfloat16.
+        """
+        rows = rows.detach().requires_grad_()
+        seen = planar(rows if vary is None else vary(rows))
+        if self.compiled:
+            gradient, apart = self._compiled(_match, net, aim, seen.detach(), labels)
+        else:
+            apart, gradient = _matched(net, aim, seen, labels)
+        if vary is not None:
+            (gradient,) = torch.autograd.grad(seen, rows, gradient)
+        return apart, gradient
+
+    def _compiled(self, what: Callable[..., Any], net: nn.Module, *given: Any) -> Any:
+        """Nets of the first one's form, with their own weights, so that it is compiled once."""
+        weights = {name: w.detach() for name, w in net.named_parameters()}
+        form = (what, type(net), *weights)
+        if form not in self._forms:
+            self._forms[form] = copy.deepcopy(net)
+        return _compiled(what)(self._forms[form], weights, *given)
+
+
+@functools.cache
+def _compiled(what: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(what)
+
+
+def _matched(net: nn.Module, aim: Tensors, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    weights = {name: w for name, w in net.named_parameters() if w.ndim > 1}
+    loss = F.cross_entropy(net(rows), labels)
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    apart = distance([aim[name] for name in weights], list(found))
+    (gradient,) = torch.autograd.grad(apart, rows)
+    return apart.detach(), gradient
+
+
+def _features(net: nn.Module, weights: Tensors, rows: Tensor) -> Tensor:
+    return functional_call(net, weights, (rows,)).flatten(1)
+
+
+def _gradients(net: nn.Module, weights: Tensors, rows: Tensor, labels: Tensor) -> tuple[Tensors, Tensor]:
+    def loss(at: Tensors) -> tuple[Tensor, Tensor]:
+        logits = functional_call(net, at, (rows,)).float()
+        return F.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
+
+    return grad(loss, has_aux=True)(weights)
+
+
+def _match(net: nn.Module, weights: Tensors, aim: Tensors, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(at: Tensors, x: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(net, at, (x,)), labels)
+
+    def apart(x: Tensor) -> Tensor:
+        found = grad(loss)(weights, x)
+        wide = [name for name, weight in weights.items() if weight.ndim > 1]
+        return distance([aim[name] for name in wide], [found[name] for name in wide])
+
+    return grad_and_value(apart)(rows)
+
+
+def planar(rows: Tensor) -> Tensor:
+    """Rows that lie in memory channel by channel: instance norm takes several times as long on others.
+
+    >>> planar(torch.zeros(2, 8, 8, 1).permute(0, 3, 1, 2)).stride()  # which counts as contiguous, but is not taken so
+    (64, 64, 8, 1)
+    """
+    return rows.clone(memory_format=torch.contiguous_format)
+
+
+def mixes(net: nn.Module) -> bool:
+    """Whether what comes out of a row depends on the others of its batch."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in net.modules())
+
+
+def parts(net: nn.Module, rows: Tensor, of: Tensor | None = None) -> tuple[Tensor, ...]:
+    """The rows, or what belongs `of` each, in parts; all in one where the net mixes them.
+
+    >>> [len(part) for part in parts(nn.Flatten(), torch.zeros(40, 3, 32, 32))]
+    [16, 16, 8]
+    """
+    pixels = CACHED if rows.device.type == "cpu" else AT_ONCE
+    size = len(rows) if mixes(net) else max(pixels // math.prod(rows.shape[2:]), 1)
+    return torch.split(rows if of is None else of, max(size, 1))
+
+
+def distance(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+    """Of two lists of gradients, a tensor of 2 or more axes a layer: 1 - cosine, summed over layers and output rows.
+
+    >>> distance([torch.tensor([[1.0, 0.0], [3.0, 0.0]])], [torch.tensor([[0.0, 1.0], [9.0, 0.0]])])  # 1 + 0
+    tensor(1.)
+    """
+    return torch.stack([_distance(a.flatten(1), b.flatten(1)) for a, b in zip(real, synthetic, strict=True)]).sum()
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()

@@ -1,0 +1,168 @@
+"""Omni-supervised training, the second half: what was mined, in a few synthetic rows a class beside the labelled."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from secateur import specs
+from secateur.condensation import CONDENSERS, Real
+from secateur.condensation.frame import Ground, begin
+from secateur.condensation.mosaic import SIDE
+from secateur.data.mined import mined_rows
+from secateur.data.source import Source
+from secateur.data.synthetic import write_joint
+from secateur.errors import SecateurError
+from secateur.registry import unknown
+from secateur.store.files import remove
+from secateur.store.tables import Mined
+from secateur.study.condense import condense
+from secateur.study.out import Out
+from secateur.study.session import Session
+from secateur.training.seeding import generator
+
+NAME = "condense_with"
+"""How errors call the spec."""
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What may be said of a condenser in text; where nothing is, it is the condenser's own. every: steps between two
+    checkpoints.
+    """
+
+    steps: int | None = None
+    init: str = ""
+    net: str = ""
+    augment: str = ""
+    rate: float | None = None
+    batch: int | None = None
+    matches: int | None = None
+    epochs: int | None = None
+    every: int = 100
+
+
+@dataclass(frozen=True)
+class Condensing:
+    """How mined rows are to be condensed: so many synthetic ones of each class, by a method and its knobs."""
+
+    per_class: int
+    method: str
+    knobs: Knobs
+
+    @classmethod
+    def of(cls, per_class: int, spec: str) -> "Condensing":
+        """spec: `dm`, or with knobs `dm:steps=2000,batch=64`. Raises SecateurError for what no data could make right.
+
+        >>> made = Condensing.of(10, "dm:steps=2000")
+        >>> made.method, made.knobs.steps, made.options["batch"]
+        ('dm', 2000, None)
+        """
+        if isinstance(per_class, bool) or per_class < 1:
+            raise SecateurError(
+                f"per_class: expected at least 1 condensed row of each class, got {per_class}; leave it out to "
+                f"condense nothing"
+            )
+        knobs = specs.parse(NAME, spec, dict.fromkeys(CONDENSERS, Knobs))
+        method = spec.partition(":")[0]
+        _check_knobs(method, knobs)
+        return cls(per_class, method, knobs)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For `condense`: what the rows depend on."""
+        knobs = self.knobs
+        schedule = None if knobs.matches is None or knobs.epochs is None else (knobs.matches, knobs.epochs)
+        return {
+            "per_class": self.per_class, "method": self.method, "steps": knobs.steps, "init": knobs.init or None,
+            "net": knobs.net or None, "augment": knobs.augment or None, "rate": knobs.rate, "batch": knobs.batch,
+            "schedule": schedule,
+        }  # fmt: skip
+
+    def check(self, source: Source) -> None:
+        """Raise SecateurError for what cannot be done with rows such as the labelled ones: before anything is mined."""
+        train = source.train
+        firsts = [train.usable[train.labels[train.usable] == c][0] for c in range(len(source.classes))]
+        rows = torch.from_numpy(np.stack([train.decoded(int(i)) for i in firsts]))
+        rows = rows.permute(0, 3, 1, 2) if rows.ndim == 4 else rows
+        real = Real.of(rows, torch.arange(len(rows)), names=source.classes)
+        ground = Ground.of(
+            real, generator(0, "rehearsal"), net=self.knobs.net or None, augment=self.knobs.augment or "off"
+        )
+        begin(self._condenser, ground, per_class=self.per_class, init="noise", rate=self.knobs.rate)
+        ground.fresh_net()
+
+    def check_mined(self, mined: Mined, names: tuple[str, ...]) -> None:
+        """Raise SecateurError where too little of a class was mined to be condensed."""
+        counts = np.bincount(mined.labels, minlength=len(names))
+        few = int(counts.argmin())
+        ways = "mine more of it (a higher --top, a lower --at-least, more in the pool)"
+        if not counts[few]:
+            raise SecateurError(
+                f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
+            )
+        each = {"noise": 0, "real": 1, "mosaic": SIDE**2}[self.knobs.init or self._condenser.init]
+        if counts[few] < each * self.per_class:
+            raise SecateurError(
+                f"per_class: {self.per_class} is more than the {counts[few]} rows mined of class {names[few]!r} allow, "
+                f"of which {each} make each condensed one at the start; ask for {counts[few] // each} or fewer, start "
+                f"from noise ({NAME}={self.method}:init=noise), or {ways}"
+            )
+
+    @property
+    def _condenser(self) -> Any:
+        given = {"batch": self.knobs.batch, "matches": self.knobs.matches, "epochs": self.knobs.epochs}
+        return CONDENSERS[self.method](**{name: value for name, value in given.items() if value is not None})
+
+
+def _check_knobs(method: str, knobs: Knobs) -> None:
+    """Raise SecateurError for knobs that the method does not have, and for values that none could take."""
+    own = {"net", "every", *(f.name for f in dataclasses.fields(CONDENSERS[method]))}  # type: ignore[arg-type]
+    for f in dataclasses.fields(knobs):
+        value = getattr(knobs, f.name)
+        if value != f.default and f.name not in own:
+            raise unknown(
+                f"{NAME} {method}: knob", f.name, [n.name for n in dataclasses.fields(knobs) if n.name in own]
+            )
+    for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0)):
+        value = getattr(knobs, name)
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
+    if (knobs.matches is None) != (knobs.epochs is None):
+        raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
+    if knobs.init not in ("", "noise", "real", "mosaic"):
+        raise unknown(f"{NAME} {method}: init", knobs.init, ["noise", "real", "mosaic"])
+
+
+def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *, seed: int) -> None:
+    """Learn condensed rows from the mined ones alone, with the classes they were given; write OUT/joint.
+
+    OUT/condensed is a folder as `condense` makes them, from which a stopped run goes on. Asked for otherwise than
+    before, or after other rows were mined, both are made anew. Raises SecateurError where too little was mined.
+    """
+    how.check_mined(mined, work.source.classes)
+    rows = mined_rows(work.source, pool, mined.ids, mined.labels)
+    asked = how.options | {"seed": seed, "rows": rows.fingerprint}
+    out, joint = work.out, work.out / "joint"
+    if out.stages.get("joint", {}).get("asked", asked) != asked:
+        drop(out)
+    if out.begin("joint", asked) and joint.exists():
+        return
+    started = time.perf_counter()
+    options = how.options | {"every": how.knobs.every, "evaluate": False, "seed": seed, "device": str(work.device)}
+    held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet)
+    shown = held.expanded()
+    write_joint(shown.display(), shown.labels.tolist(), work.source, joint)
+    out.end("joint", seconds=time.perf_counter() - started, condensed=len(shown.labels))
+    count = len(work.source.train.usable)
+    work.progress.say(f"{len(shown.labels)} condensed rows beside {count} labelled ones, into {joint}")
+
+
+def drop(out: Out) -> None:
+    """Take away what was condensed of rows that are no longer those mined."""
+    remove(out / "joint")
+    remove(out / "condensed")
+    out.forget("joint")
