@@ -127,6 +127,12 @@ def test_noise_may_become_more_rows_than_were_mined(again):
     assert len(open_data(str(out / "joint")).train) == 170
 
 
+def test_mosaics_are_cut_apart(again):
+    out = again(per_class=1, condense_with=f"idm:steps=0,net={NET}")
+    source = open_data(str(out / "joint"))
+    assert source.train.labels[100:].tolist() == np.repeat(range(10), 4).tolist()
+
+
 @pytest.fixture
 def vectors():
     """30 labelled rows of 3 classes, and a pool of 30 more that has the first class alone."""
@@ -170,7 +176,7 @@ class TestBadInput:
                 "dm: steps: expected a whole number from 0 on, got 1.5",
             ),
             ({"per_class": 1, "condense_with": "dc:matches=1"}, "dc: matches and epochs go together"),
-            ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of noise, real, got '3'"),
+            ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of mosaic, noise, real, got '3'"),
             ({"per_class": 1, "condense_with": "dm:rate=0"}, "rate: expected a number above 0, got 0"),
             ({"per_class": 1, "condense_with": "dm:net=nett"}, "net: .*nett"),
             ({"per_class": 2, "condense_with": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
@@ -194,6 +200,8 @@ class TestBadInput:
         assert not (tmp_path / "joint").exists()
 
     def test_more_rows_than_were_mined_where_they_start_from_them(self, again):
-        said = "per_class: 7 is more than the 6 rows mined of class '0' allow, .*ask for 6 or fewer, start from noise"
+        said = "per_class: 7 condensed rows would start from 7 mined ones, and of class '0' there are 6; ask for fewer"
         with pytest.raises(SecateurError, match=said):
             again(per_class=7)
+        with pytest.raises(SecateurError, match="2 condensed rows would start from 8 mined ones"):
+            again(per_class=2, condense_with="idm")

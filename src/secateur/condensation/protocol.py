@@ -70,11 +70,12 @@ class Soft:
         return divergence(logits, heard(self.net, raw), self.t).mean()
 
     def gradients(self, net: nn.Module, rows: Tensor, raw: Tensor) -> dict[str, Tensor]:
-        """Of the loss of a student, by name of the weight; rows, raw: what it and the teacher see of a batch."""
+        """Of the loss, by name of the weight of the net: normalised rows, and the same ones raw."""
+        weights = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
         with autocast(rows.device):
             logits = net(planar(rows)).float()
-        weights = {name: w for name, w in net.named_parameters() if w.requires_grad}
-        return dict(zip(weights, torch.autograd.grad(self.loss(logits, raw), list(weights.values())), strict=True))
+        found = torch.autograd.grad(self.loss(logits, raw), list(weights.values()))
+        return dict(zip(weights, found, strict=True))
 
 
 def fit(

@@ -169,7 +169,7 @@ class _Plan:
             recorded = Recorded.open(Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class)
         return Judging.make(
             self.real, nets=nets or self.ground(0).net, augment=augment or self.augment or "off", epochs=epochs,
-            repeats=repeats, seed=self.seed, recorded=recorded, soft=soft,
+            repeats=repeats, seed=self.seed, recorded=recorded, soft=soft, compiled=self.compiled,
         )  # fmt: skip
 
     def learn(self, k: int) -> Synthetic:

@@ -26,6 +26,8 @@ from secateur.training.seeding import generator
 
 NAME = "condense_with"
 """How errors call the spec."""
+STARTS = {"noise": 0, "real": 1, "mosaic": SIDE**2}
+"""What rows may start as, and how many mined ones that takes for each."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Condensing:
         """spec: `dm`, or with knobs `dm:steps=2000,batch=64`. Raises SecateurError for what no data could make right.
 
         >>> made = Condensing.of(10, "dm:steps=2000")
-        >>> made.method, made.knobs.steps, made.options["batch"]
+        >>> made.method, made.options["steps"], made.options["init"]
         ('dm', 2000, None)
         """
         if isinstance(per_class, bool) or per_class < 1:
@@ -93,7 +95,6 @@ class Condensing:
             real, generator(0, "rehearsal"), net=self.knobs.net or None, augment=self.knobs.augment or "off"
         )
         begin(self._condenser, ground, per_class=self.per_class, init="noise", rate=self.knobs.rate)
-        ground.fresh_net()
 
     def check_mined(self, mined: Mined, names: tuple[str, ...]) -> None:
         """Raise SecateurError where too little of a class was mined to be condensed."""
@@ -104,12 +105,12 @@ class Condensing:
             raise SecateurError(
                 f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
             )
-        each = {"noise": 0, "real": 1, "mosaic": SIDE**2}[self.knobs.init or self._condenser.init]
-        if counts[few] < each * self.per_class:
+        needed = STARTS[self.knobs.init or self._condenser.init] * self.per_class
+        if counts[few] < needed:
             raise SecateurError(
-                f"per_class: {self.per_class} is more than the {counts[few]} rows mined of class {names[few]!r} allow, "
-                f"of which {each} make each condensed one at the start; ask for {counts[few] // each} or fewer, start "
-                f"from noise ({NAME}={self.method}:init=noise), or {ways}"
+                f"per_class: {self.per_class} condensed rows would start from {needed} mined ones, and of class "
+                f"{names[few]!r} there are {counts[few]}; ask for fewer, start from noise "
+                f"({NAME}={self.method}:init=noise), or {ways}"
             )
 
     @property
@@ -133,8 +134,8 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
     if (knobs.matches is None) != (knobs.epochs is None):
         raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
-    if knobs.init not in ("", "noise", "real", "mosaic"):
-        raise unknown(f"{NAME} {method}: init", knobs.init, ["noise", "real", "mosaic"])
+    if knobs.init not in ("", *STARTS):
+        raise unknown(f"{NAME} {method}: init", knobs.init, list(STARTS))
 
 
 def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *, seed: int) -> None:
@@ -153,12 +154,11 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
         return
     started = time.perf_counter()
     options = how.options | {"every": how.knobs.every, "evaluate": False, "seed": seed, "device": str(work.device)}
-    held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet)
-    shown = held.expanded()
-    write_joint(shown.display(), shown.labels.tolist(), work.source, joint)
-    out.end("joint", seconds=time.perf_counter() - started, condensed=len(shown.labels))
+    held = condense(rows, **options, out=out / "condensed", quiet=work.progress.quiet).expanded()
+    write_joint(held.display(), held.labels.tolist(), work.source, joint)
+    out.end("joint", seconds=time.perf_counter() - started, condensed=len(held.labels))
     count = len(work.source.train.usable)
-    work.progress.say(f"{len(shown.labels)} condensed rows beside {count} labelled ones, into {joint}")
+    work.progress.say(f"{len(held.labels)} condensed rows beside {count} labelled ones, into {joint}")
 
 
 def drop(out: Out) -> None:

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from secateur.training.nets import build
 
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
+MOSAICS = "random-mosaics"
+"""Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Judging:
         seed: int,
         recorded: Recorded | None,
         soft: bool,
+        compiled: bool = False,
     ) -> "Judging":
         """nets, augment: several separated by ;, each augmentation as `families` takes it; two that are alike are one.
+        compiled: see `Protocol`.
 
         Raises SecateurError for what is not there, before anything was learned.
         """
@@ -65,7 +69,7 @@ class Judging:
             )
         protocols: dict[str, Protocol] = {}
         for name in augment.split(";"):
-            protocol = Protocol(families(name, real.shape), epochs)
+            protocol = Protocol(families(name, real.shape), epochs, compiled=compiled)
             if protocol not in protocols.values():
                 protocols[name] = protocol
         for spec in nets.split(";"):
@@ -126,7 +130,8 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
         return
     per_class = learned[0].per_class
     chosen = functools.cache(lambda kind: coreset(real, kind, per_class, how.recorded))
-    done, cases = _done(state, asked), list(_cases(about["method"], how, len(learned)))
+    kinds = (about["method"], *how.coresets, *([MOSAICS] if learned[0].tiles > 1 else []))
+    done, cases = _done(state, asked), list(_cases(kinds, how, len(learned)))
     with work.progress.stage("judging") as advance:
         for at, case in enumerate(cases):
             if case.name not in done:
@@ -144,9 +149,9 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     remove(state)
 
 
-def _cases(method: str, how: Judging, sets: int) -> Iterator[Case]:
+def _cases(kinds: Sequence[str], how: Judging, sets: int) -> Iterator[Case]:
     labels = ("hard",) if how.soft is None else ("hard", "soft")
-    for some in product(how.nets, how.protocols, (method, *how.coresets), labels, range(sets), range(how.repeats)):
+    for some in product(how.nets, how.protocols, kinds, labels, range(sets), range(how.repeats)):
         yield Case(*some)
 
 
@@ -159,6 +164,9 @@ def _rows(
     real: Real, held: Synthetic, kind: str, seed: int, chosen: Callable[[str], np.ndarray]
 ) -> tuple[Tensor, Tensor]:
     """The rows (classes * per_class, ...) to train on, and their labels. A random coreset is another for each seed."""
+    if kind == MOSAICS:
+        stream = seeding.generator(seed, "random mosaics")
+        held = replace(held, images=start(real, per_class=held.per_class, generator=stream, init="mosaic"))
     if kind not in CORESETS + SCORED:
         shown = held.expanded()
         return shown.images, shown.labels
