@@ -89,7 +89,8 @@ def judged(real: Real, test: Tensors, asked) -> None:
 
 def accuracies(images: list[torch.Tensor], labels: torch.Tensor, real: Real, test: Tensors, asked, augment: str) -> str:
     """Mean and spread over the nets, in percent; one set for all nets, or one for each."""
-    protocol, net = Protocol(families(augment, real.shape), asked.epochs), f"convnet{published_depth(real.shape)}"
+    protocol = Protocol(families(augment, real.shape), asked.epochs, compiled=asked.compile)
+    net = f"convnet{published_depth(real.shape)}"
     found = [
         100 * judge(images[r % len(images)], labels, real, test, net=net, protocol=protocol, seed=r)
         for r in range(asked.nets)

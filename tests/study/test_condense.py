@@ -156,6 +156,7 @@ class TestJudging:
             assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))
             random = next(r for r in found["rows"] if (r["net"], r["rows"]) == (row["net"], "random"))
             assert row["above_random"] == pytest.approx(row["accuracy"] - random["accuracy"])
+            assert row["soft"] is None  # nobody asked for it
         assert found["about"]["protocol"] == "fast, 1 x 2 nets"
         families = ["color", "crop", "cutout", "scale", "rotate"]
         assert found["about"]["augments"] == {"auto": {"families": families, "epochs": 4}}
@@ -196,6 +197,16 @@ def test_the_command_prints_for_people_and_machines(tmp_path):
     assert "herding" in shown
 
 
+@pytest.mark.parametrize("method", ["dm", "dc", "dsa", "cafe", "idm"])
+def test_every_method_runs_from_the_command_line(method, tmp_path):
+    asked = ["condense", "digits", "--per-class", "1", "--steps", "1", "--net", SMALL, "--method", method]
+    asked += ["--no-evaluate", "--batch", "30", "--out", tmp_path / "out", "--threads", "1", "--json"]
+    told = json.loads(run(*asked, *(["--schedule", "2,1"] if method == "cafe" else [])).stdout)
+    assert told["rows"] == 10
+    about = Synthetic.about(tmp_path / "out/synthetic.safetensors")
+    assert (about["method"], about["step"]) == (method, 1)
+
+
 @pytest.mark.usefixtures("our_own_errors")
 class TestBadInput:
     def refused(self, few_digits, tmp_path, message, error=SecateurError, data=None, **options):
@@ -213,7 +224,7 @@ class TestBadInput:
             ({"method": "idm", "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
             ({"method": "cafe", "net": "mlp:0.1"}, "net: cafe aligns the blocks of a ConvNet"),
             ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
-            ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc and dsa"),
+            ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc, dsa and cafe"),
             ({"method": "dc", "augment": "auto"}, "augment: dc varies nothing; .* is method dsa"),
             ({"every": 0}, "every: expected at least 1, got 0"),
             ({"statistics": "cifar10"}, "statistics: those of cifar10 are for images of 3 channels"),

@@ -10,16 +10,18 @@ import torch
 
 import secateur as sc
 from secateur.condensation import Real
-from secateur.condensation.protocol import Protocol, judge
+from secateur.condensation.protocol import Protocol, Soft, fit, judge
 from secateur.condensation.real import start
 from secateur.condensation.siamese import families
 from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
+from secateur.report.condensed import Condensed
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
 from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
 from secateur.training import seeding
+from secateur.training.nets import build
 from secateur.training.nets.head import head_of
 from tests.cli.test_cli import run
 
@@ -41,16 +43,16 @@ def recorded(real, pruned):
 
 @pytest.fixture(scope="module")
 def judged(few_digits, pruned, tmp_path_factory):
-    """A set that was judged with everything there is, and what was told of it."""
+    """A set that was judged with everything there is, what was told of it, and that as the report has it."""
     out = tmp_path_factory.mktemp("judged") / "out"
-    asked = TINY | {"eval_augment": "auto;off", "recording": pruned}
+    asked = TINY | {"eval_augment": "auto;off", "recording": pruned, "soft": True}
     held = sc.condense(few_digits[0], test=few_digits[1], out=out, **asked)
-    return held, json.loads((out / "condense.json").read_text())
+    return held, json.loads((out / "condense.json").read_text()), Condensed.gather(out)
 
 
 class TestAugmentations:
     def test_every_net_is_judged_with_and_without_it_in_one_run(self, judged):
-        _, found = judged
+        _, found, _ = judged
         kinds = ["dm", *CORESETS, *SCORED]
         assert [(r["augment"], r["rows"]) for r in found["rows"]] == [(a, k) for a in ("auto", "off") for k in kinds]
         assert found["about"]["augments"]["off"] == {"families": [], "epochs": 2}
@@ -63,13 +65,15 @@ class TestAugmentations:
             assert row["above_random"] == pytest.approx(row["accuracy"] - random[row["augment"]])
 
     @pytest.mark.parametrize("augment", ["auto", "off"])
-    def test_the_numbers_are_those_of_the_protocol_run_by_hand(self, augment, judged, real, few_digits):
-        held, found = judged
+    @pytest.mark.parametrize("labels", ["hard", "soft"])
+    def test_the_numbers_are_those_of_the_protocol_by_hand(self, labels, augment, judged, real, recorded, few_digits):
+        held, found, _ = judged
         test = Tensors(open_data(few_digits[0], test=few_digits[1]).test, torch.device("cpu"))
         how = {"net": NET, "protocol": Protocol(families(augment, real.shape), epochs=1)}
+        how["soft"] = Soft(recorded.net, t=4.0) if labels == "soft" else None
         for kind in ("dm", "random"):
             row = next(r for r in found["rows"] if (r["augment"], r["rows"]) == (augment, kind))
-            for seed, accuracy in enumerate(row["accuracies"]):
+            for seed, accuracy in enumerate(row["soft_accuracies" if labels == "soft" else "accuracies"]):
                 drawn = start(real, per_class=2, generator=seeding.generator(seed, "random coreset"), init="real")
                 images = drawn if kind == "random" else held.images
                 assert judge(images, held.labels, real, test, seed=seed, **how) == accuracy
@@ -130,14 +134,81 @@ class TestCoresets:
         assert (about["recording"]["net"], about["recording"]["epochs"]) == ("resnet9:0.25", 4)
 
 
-def test_the_command_has_a_line_an_augmentation(few_digits, tmp_path, pruned):
+class Listening(torch.nn.Module):
+    """A teacher that is sure of class 1, and remembers what it was asked about."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, rows):
+        self.asked.append(rows)
+        return torch.tensor([[0.0, 3.0]]).expand(len(rows), 2)
+
+
+class TestSoftLabels:
+    def student(self):
+        mean, spread = torch.tensor([100.0]), torch.tensor([50.0])
+        return build("mlp:0.1", shape=(1, 4, 4), classes=2, mean=mean, spread=spread, seed=0)
+
+    def fitted(self, protocol, labels, net=None):
+        rows, net, teacher = torch.randn(6, 1, 4, 4, generator=torch.Generator()), net or self.student(), Listening()
+        fit(net, rows, labels, protocol, torch.Generator(), Soft(teacher))
+        return rows, net, teacher
+
+    def test_the_teacher_is_asked_about_the_very_views_that_the_net_sees_as_raw_rows(self):
+        net, seen = self.student(), []
+        net.body.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+        rows, _, teacher = self.fitted(Protocol(("crop",), epochs=3), torch.zeros(6, dtype=torch.int64), net)
+        assert len(teacher.asked) == 4  # at every step
+        for view, raw in zip(seen, teacher.asked, strict=True):
+            assert torch.equal(raw, view * 50 + 100)
+        assert not torch.isin(seen[0], rows).all()  # what comes in from the border is 0
+
+    def test_labels_are_not_looked_at_where_it_speaks(self):
+        zeros, ones = (torch.full((6,), k) for k in (0, 1))
+        rows, first, _ = self.fitted(Protocol(epochs=200), zeros)
+        _, second, _ = self.fitted(Protocol(epochs=200), ones)
+        assert torch.equal(first.body(rows), second.body(rows))
+        told = first.body(rows)
+        assert (told[:, 1] - told[:, 0]).mean() > 2  # on its way to 3
+
+    def test_they_have_a_column_of_their_own_beside_the_hard_ones(self, judged):
+        _, found, _ = judged
+        random = {r["augment"]: r["soft"] for r in found["rows"] if r["rows"] == "random"}
+        for row in found["rows"]:
+            assert row["soft"] == pytest.approx(np.mean(row["soft_accuracies"]))
+            assert row["soft_above_random"] == pytest.approx(row["soft"] - random[row["augment"]])
+        assert any(row["soft"] != row["accuracy"] for row in found["rows"])
+
+    def test_the_accuracy_of_the_teacher_itself_stands_beside_them(self, judged, recorded, few_digits):
+        images, labels = few_digits[1]
+        with torch.no_grad():
+            right = recorded.net(torch.from_numpy(images)[:, None]).argmax(1).numpy() == labels
+        assert judged[1]["teacher"] == pytest.approx(right.mean(), abs=0.02)
+
+    def test_and_one_in_the_report(self, judged):
+        _, found, told = judged
+        assert told.heads == [(NET, how, labels) for labels in ("hard", "soft") for how in ("auto", "off")]
+        for row in found["rows"]:
+            cells = {(c["augment"], c["labels"]): c["accuracy"] for c, _ in told.table[row["rows"]]}
+            assert (cells[row["augment"], "hard"], cells[row["augment"], "soft"]) == (row["accuracy"], row["soft"])
+        (cost,) = told.judging
+        assert cost["nets"] == 48  # 6 kinds of rows, 2 augmentations, 2 kinds of labels, twice each
+        assert cost["seconds"] == pytest.approx(sum(r["seconds"] + r["soft_seconds"] for r in found["rows"]))
+
+
+def test_the_command_has_a_line_an_augmentation_and_columns_of_soft_labels(tmp_path):
+    run("record", "digits", "--epochs", 3, "--net", "mlp:0.1", "--out", tmp_path / "recorded", "--threads", 1)
     asked = ["condense", "digits", "--per-class", 1, "--steps", 1, "--net", NET, "--eval-epochs", 0, "--repeats", 1]
-    shown = run(*asked, "--eval-augment", "crop;off", "--out", tmp_path / "out", "--threads", 1).stdout
+    asked += ["--eval-augment", "crop;off", "--out", tmp_path / "out", "--threads", 1]
+    shown = run(*asked, "--recording", tmp_path / "recorded", "--soft").stdout
     assert "crop: 1 epochs, crop; off: 1 epochs" in shown
-    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("random")] == [
-        ["random", NET, "crop"],
-        ["random", NET, "off"],
-    ]
+    rows = [line.split() for line in shown.splitlines() if line.startswith("dual")]
+    assert [row[:3] for row in rows] == [["dual", NET, "crop"], ["dual", NET, "off"]]
+    told = json.loads((tmp_path / "out/condense.json").read_text())["rows"]
+    for row, line in zip(rows, (r for r in told if r["rows"] == "dual"), strict=True):
+        assert (row[3], row[6]) == (f"{line['accuracy']:.2%}", f"{line['soft']:.2%}")  # one net, so no spread
 
 
 @pytest.mark.usefixtures("our_own_errors")
@@ -152,6 +223,7 @@ class TestBadInput:
         [
             ({"eval_augment": "auto;blur"}, "augment: expected one of auto, color, .*, got 'blur'"),
             ({"nets": f"{NET};lenet"}, "expected one of .*, got 'lenet'"),
+            ({"soft": True}, "soft: the net of a recording is the teacher, and none is named; name one"),
         ],
     )
     def test_what_cannot_be_judged_stops_before_anything_is_learned(self, options, message, few_digits, tmp_path):

@@ -47,7 +47,8 @@ def condense(
     ] = None,
     batch: Annotated[int | None, typer.Option(help="real rows of each class a step, 256 by default")] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class")
+        str | None,
+        typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class; of cafe at most"),
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")
@@ -67,6 +68,9 @@ def condense(
         Path | None,
         typer.Option(metavar="OUT", help="judge beside coresets by the features and scores of a recorded run"),
     ] = None,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="train nets with the soft labels of the net of --recording, too")
+    ] = False,
     evaluate: Annotated[bool, typer.Option(help="train nets on the result and on coresets of the same size")] = True,
     job: o.Job,
 ) -> None:
@@ -77,7 +81,8 @@ def condense(
     held = run(
         data, per_class=per_class, method=method, steps=steps, init=init, net=net, augment=augment, rate=rate,
         batch=batch, schedule=matches, compiled=compiled, statistics=statistics, every=every, sets=sets, nets=nets,
-        repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, evaluate=evaluate,
+        repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, soft=soft,
+        evaluate=evaluate,
         **job.options,
     )  # fmt: skip
     _tell(held, job, evaluate=evaluate)
@@ -98,20 +103,32 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         return
     how = "; ".join(_augmented(name, about) for name, about in found["about"]["augments"].items())
     title = f"\naccuracy on the test split; {found['about']['protocol']}; {how}"
+    if soft := found["teacher"] is not None:
+        title += f"; the teacher of soft labels itself: {found['teacher']:.2%}"
     rows = [
         [
             line["rows"],
             line["net"],
             line["augment"],
-            f"{line['accuracy']:.2%}",
-            "" if line["spread"] is None else f"{100 * line['spread']:.2f}",
-            f"{100 * line['above_random']:+.2f}",
-            f"{line['seconds']:.1f}",
+            *_numbers(line, "accuracy", ""),
+            *(_numbers(line, "soft", "soft_") if soft else []),
         ]
         for line in found["rows"]
     ]
-    show.table(title, ["rows", "net", "augment", "accuracy", "+-", "above random", "seconds"], rows)
+    numbers = ["+-", "above random", "seconds"]
+    head = ["accuracy", *numbers, *(["soft", *numbers] if soft else [])]
+    show.table(title, ["rows", "net", "augment", *head], rows)
     show.pairs([["report", str(job.out / "report.html")]])
+
+
+def _numbers(line: dict[str, Any], mean: str, prefix: str) -> list[str]:
+    spread = line[f"{prefix}spread"]
+    return [
+        f"{line[mean]:.2%}",
+        "" if spread is None else f"{100 * spread:.2f}",
+        f"{100 * line[f'{prefix}above_random']:+.2f}",
+        f"{line[f'{prefix}seconds']:.1f}",
+    ]
 
 
 def _augmented(name: str, about: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A condenser that aligns features at every depth: CAFE, which also asks that class means tell real rows apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -160,6 +160,7 @@ def cafe(
     augment: str | None = None,
     rate: float | None = None,
     batch: int = 256,
+    schedule: tuple[int, int] | None = None,
     compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
@@ -172,9 +173,9 @@ def cafe(
     ten matches in a row left it within 0.04. The rate, 0.1, is halved after 1,200, 1,600 and 1,800 steps. augment:
     `auto` makes it "CAFE+DSA". Starts from noise. Source: arXiv:2203.01531; depth weights and thresholds from its code.
     Of the code we leave out a second copy of the last alignment, an error of the accuracy (too high by a ninth for ten
-    classes) and a loss that moves nothing. Ours are the limits of 50 matches a net and 50 epochs between two, and that
-    the real images that accuracy is measured on are drawn once a net. Raises SecateurError for vectors and for nets
-    that are no ConvNet.
+    classes) and a loss that moves nothing. Ours are the limits of a net, schedule: at most 50 matches, and 50 epochs
+    between two; and that the real images that accuracy is measured on are drawn once a net. Raises SecateurError for
+    vectors and for nets that are no ConvNet.
 
     >>> pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 8, 8)
     >>> real = Real.of(pixels, torch.tensor([0, 0, 1, 1]))
@@ -182,6 +183,8 @@ def cafe(
     torch.Size([2, 1, 8, 8])
     """
     method = CAFE(batch=batch)
+    if schedule is not None:
+        method = replace(method, matches=schedule[0], epochs=schedule[1])
     ground = Ground.of(data, generator, net=net, augment=augment or method.augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)

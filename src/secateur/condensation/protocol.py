@@ -1,17 +1,23 @@
-"""How condensed sets and coresets are judged: fresh nets trained on the rows alone, tested at the last epoch."""
+"""How condensed sets and coresets are judged: fresh nets trained on the rows alone, tested at the last epoch.
+
+With the labels they have, or with what a teacher says of each view.
+"""
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from secateur.condensation.passes import Passes, planar
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
+from secateur.training.distill import divergence
 from secateur.training.evaluate import accuracy
+from secateur.training.machine import autocast
 from secateur.training.nets import Normalised, build
+from secateur.training.objective import heard
 from secateur.training.seeding import generator
 
 
@@ -21,13 +27,15 @@ class Protocol:
 
     chosen: the families of augmentation that vary each image by itself, one family a batch; () for none. epochs: the
     loop runs one more, as published; by default 1000 with augmentation and 300 without. The rate falls to a tenth after
-    epoch epochs // 2 + 1, where the momentum starts anew. Source: the code of DC, DSA and DM.
+    epoch epochs // 2 + 1, where the momentum starts anew. compiled: see `Passes`; nets that cannot be are not. Source:
+    the code of DC, DSA and DM.
     """
 
     chosen: tuple[str, ...] = ()
     epochs: int | None = None
     rate: float = 0.01
     batch: int = 256
+    compiled: bool = False
 
     @property
     def length(self) -> int:
@@ -39,18 +47,64 @@ class Protocol:
         return (self.epochs if self.epochs is not None else 1000 if self.chosen else 300) + 1
 
 
-def fit(net: Normalised, images: Tensor, labels: Tensor, protocol: Protocol, stream: torch.Generator) -> None:
-    """Train a net in place. images: (rows, ...) normalised float32; labels: (rows,) int64."""
+@dataclass(frozen=True)
+class Soft:
+    """A teacher whose soft labels stand in place of the hard ones.
+
+    net: frozen, in eval mode, raw rows (batch, ...) -> logits (batch, classes). It is asked about the varied images
+    themselves, at every step. t: the temperature of `divergence`, 4 as in `Distill`.
+    """
+
+    net: nn.Module
+    t: float = 4.0
+
+    def loss(self, logits: Tensor, raw: Tensor) -> Tensor:
+        """t^2 * KL(teacher || student), the mean over a batch: logits (batch, classes) of the student, raw rows.
+
+        >>> float(Soft(nn.Identity()).loss(torch.tensor([[2.0, 1.0]]), torch.tensor([[5.0, 4.0]])))  # the same odds
+        0.0
+        >>> sure = 2 * torch.tensor([[3.0, 1.0]]).log()  # 3/4 and 1/4 at a temperature of 2
+        >>> round(float(Soft(nn.Identity(), t=2).loss(torch.zeros(1, 2), sure)), 3)  # 4 (3/4 ln 3/2 + 1/4 ln 1/2)
+        0.523
+        """
+        return divergence(logits, heard(self.net, raw), self.t).mean()
+
+    def gradients(self, net: nn.Module, rows: Tensor, raw: Tensor) -> dict[str, Tensor]:
+        """Of the loss, by name of the weight of the net: normalised rows, and the same ones raw."""
+        weights = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
+        with autocast(rows.device):
+            logits = net(planar(rows)).float()
+        found = torch.autograd.grad(self.loss(logits, raw), list(weights.values()))
+        return dict(zip(weights, found, strict=True))
+
+
+def fit(
+    net: Normalised,
+    images: Tensor,
+    labels: Tensor,
+    protocol: Protocol,
+    stream: torch.Generator,
+    soft: Soft | None = None,
+) -> None:
+    """Train a net in place. images: (rows, ...) normalised float32 by the statistics of the net; labels: (rows,) int64,
+    which are not looked at where a teacher's stand in their place.
+    """
     body = net.body.train()
+    passes = Passes(compiled=protocol.compiled and not dict(body.named_buffers()))
     drop = (protocol.length - 1) // 2 + 1
+    wide = (1, -1) + (1,) * (images.ndim - 2)
     optimizer = _optimizer(body, protocol.rate)
     for epoch in range(protocol.length):
         for ids in torch.split(torch.randperm(len(images), generator=stream), protocol.batch):
             ids = ids.to(images.device)
-            some, vary = images[ids], draw(protocol.chosen, stream, count=len(ids))
-            loss = F.cross_entropy(body(some if vary is None else vary(some)), labels[ids])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            seen, vary = images[ids], draw(protocol.chosen, stream, count=len(ids))
+            seen = seen if vary is None else vary(seen)
+            if soft is None:
+                gradients, _ = passes.gradients(body, seen, labels[ids])
+            else:
+                gradients = soft.gradients(body, seen, seen * net.spread.view(wide) + net.mean.view(wide))
+            for name, weight in body.named_parameters():
+                weight.grad = gradients.get(name)
             optimizer.step()
         if epoch == drop:
             optimizer = _optimizer(body, protocol.rate / 10)
@@ -61,14 +115,23 @@ def _optimizer(net: torch.nn.Module, rate: float) -> torch.optim.SGD:
 
 
 def judge(
-    images: Tensor, labels: Tensor, real: Real, test: Tensors, *, net: str, protocol: Protocol, seed: int
+    images: Tensor,
+    labels: Tensor,
+    real: Real,
+    test: Tensors,
+    *,
+    net: str,
+    protocol: Protocol,
+    seed: int,
+    soft: Soft | None = None,
 ) -> float:
     """The test accuracy of one fresh net, by its spec, trained on the rows: images (rows, ...) normalised by the
-    statistics of `real`, labels (rows,). Raises SecateurError for a net that does not take such rows.
+    statistics of `real`, labels (rows,). soft: a teacher, heard in place of the labels; the net begins alike, and sees
+    the same views in the same order, without. Raises SecateurError for a net that does not take such rows.
     """
     if protocol.length < 1:
         raise SecateurError(f"epochs: expected 0 or more, got {protocol.epochs}")
     fresh = build(net, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
     fresh = fresh.to(images.device)
-    fit(fresh, images, labels, protocol, generator(seed, "protocol"))
+    fit(fresh, images, labels, protocol, generator(seed, "protocol"), soft)
     return accuracy(fresh, test).overall

@@ -30,7 +30,7 @@ CONDENSERS = {
     "cafe": Row(
         "Mean maps at every depth of a net that learns, and class means that tell real images apart.",
         "arXiv:2203.01531",
-        ("init", "rate", "augment", "batch"),
+        ("init", "rate", "schedule", "augment", "batch"),
     ),
     "idm": Row(
         "Mosaics of four smaller images, by dm under nets that learn, and by their answers.",

@@ -11,10 +11,16 @@ from secateur.report import charts
 from secateur.store.files import read_json
 
 Row = dict[str, Any]
-Head = tuple[str, str]
-"""A net and an augmentation."""
+Head = tuple[str, str, str]
+"""A net, an augmentation, and hard or soft labels."""
 Drawing = tuple[str, str, dict[str, Any]]
 """Title, explanation and specification of a chart."""
+_SOFT = {"accuracy": "soft"} | {n: f"soft_{n}" for n in ("spread", "above_random", "seconds", "accuracies")}
+
+
+def head_of(row: Row) -> Head:
+    """The column that a line of the result belongs to."""
+    return row["net"], row["augment"], row["labels"]
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,25 @@ class Condensed:
 
     @property
     def rows(self) -> list[Row]:
-        """A line a net and kind of rows; none before it was judged."""
-        return [] if self.found is None else list(self.found["rows"])
+        """A line a net, augmentation, kind of rows and kind of labels, hard or soft; none before it was judged."""
+        told = [] if self.found is None else list(self.found["rows"])
+        soft = [row | {name: row[_SOFT[name]] for name in _SOFT} for row in told if row["soft"] is not None]
+        return [row | {"labels": "hard"} for row in told] + [row | {"labels": "soft"} for row in soft]
 
     @property
     def heads(self) -> list[Head]:
-        """The columns of its table: each net with each augmentation."""
-        return list(dict.fromkeys((row["net"], row["augment"]) for row in self.rows))
+        """The columns of its table: each net with each augmentation, and with soft labels beside the hard ones."""
+        rank = {net: k for k, net in enumerate(dict.fromkeys(row["net"] for row in self.rows))}
+        return sorted(dict.fromkeys(map(head_of, self.rows)), key=lambda head: rank[head[0]])
 
     @property
     def table(self) -> dict[str, list[tuple[Row, bool]]]:
         """Of each kind of rows its cell in each column, and whether that is the best of the column."""
-        cells = {(row["rows"], row["net"], row["augment"]): row for row in self.rows}
-        best = {
-            head: max(row["accuracy"] for row in self.rows if (row["net"], row["augment"]) == head)
-            for head in self.heads
-        }
+        cells = {(row["rows"], *head_of(row)): row for row in self.rows}
+        best = {head: max(row["accuracy"] for row in self.rows if head_of(row) == head) for head in self.heads}
         lines: dict[str, list[tuple[Row, bool]]] = {}
         for kind in dict.fromkeys(row["rows"] for row in self.rows):
-            own = [cells[kind, *head] for head in self.heads]
-            lines[kind] = [(row, row["accuracy"] == best[row["net"], row["augment"]]) for row in own]
+            lines[kind] = [(cells[kind, *h], cells[kind, *h]["accuracy"] == best[h]) for h in self.heads]
         return lines
 
     @property
@@ -118,13 +123,12 @@ def gather_all(out: Path, beside: Sequence[Path]) -> tuple[Condensed, ...]:
 
 
 def drawings(sets: Sequence[Condensed]) -> list[Drawing]:
-    """Accuracy against rows a class: of the net that was judged first, a chart an augmentation."""
+    """Accuracy against rows a class: of the net that was judged first, a chart an augmentation and kind of labels."""
     judged = [one for one in sets if one.rows]
     if not judged:
         return []
     net = judged[0].rows[0]["net"]
-    augments = [augment for name, augment in judged[0].heads if name == net]
-    return [_against_count(judged, (net, augment), alone=len(sets) == 1) for augment in augments]
+    return [_against_count(judged, head, alone=len(sets) == 1) for head in judged[0].heads if head[0] == net]
 
 
 def _against_count(judged: Sequence[Condensed], head: Head, *, alone: bool) -> Drawing:
@@ -132,13 +136,11 @@ def _against_count(judged: Sequence[Condensed], head: Head, *, alone: bool) -> D
     for one in judged:
         count = one.stages[0]["asked"]["per_class"]
         for row in one.rows:
-            if (row["net"], row["augment"]) == head:
+            if head_of(row) == head:
                 points.setdefault((row["rows"], count), row | {"per_class": count})
-    text = (
-        f"Test accuracy of {head[0]} trained on so many rows of each class alone, augmentation {head[1]}; a bar is one "
-    )
-    text += "standard deviation."
+    net, augment, labels = head
+    how = f"augmentation {augment}, {labels} labels"
+    text = f"Test accuracy of {net} trained on so many rows of each class alone; a bar is one standard deviation."
     if alone:
         text += " Name the folders of other counts behind this one for curves: secateur report OUT OUT2."
-    title = f"Accuracy against rows a class, augmentation {head[1]}"
-    return title, text, charts.accuracy_against_count(list(points.values()))
+    return f"Accuracy against rows a class, {how}", text, charts.accuracy_against_count(list(points.values()))

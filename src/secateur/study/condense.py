@@ -19,7 +19,6 @@ from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
-from secateur.report import write_report
 from secateur.store.files import remove, replacing
 from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
@@ -49,6 +48,7 @@ def condense(
     eval_epochs: int | None = None,
     eval_augment: str | None = None,
     recording: str | Path | None = None,
+    soft: bool = False,
     evaluate: bool = True,
     seed: int = 0,
     out: str | Path = "secateur-out",
@@ -70,8 +70,9 @@ def condense(
     set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment
     (several separated by ;), beside coresets of as many rows at the same augmentation: OUT/condense.json, and
     OUT/report.html with it all. recording: the OUT folder of `record` on the same data, whose net gives the features of
-    herding and k-center, and whose scores the coresets forgetting and dual. Raises SecateurError for what cannot be,
-    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
+    herding and k-center, and whose scores the coresets forgetting and dual. soft: train nets with the soft labels of
+    that net too. Raises SecateurError for what cannot be, NonFiniteError where rows would leave the finite numbers:
+    what was good stays. Run again, it reads the result.
     """
     chosen = _chosen(method, augment, batch, schedule)
     for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
@@ -82,10 +83,11 @@ def condense(
             work, method, chosen, per_class, chosen.steps if steps is None else steps, init, net,
             chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
-        judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording) if evaluate else None
+        judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
         learned = [plan.learn(k) for k in range(sets)]
-        if judging is not None:
-            judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+        if judging is not None and judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets}):
+            from secateur.report import write_report
+
             write_report(work.out.path, progress=work.progress.say)
         return learned[0]
 
@@ -101,7 +103,7 @@ def _chosen(method: str, augment: str | None, batch: int | None, schedule: tuple
     options = {} if batch is None else {"batch": batch}
     if schedule is not None:
         if "schedule" not in ROWS[method].knobs:
-            raise SecateurError(f"schedule: {method} has none, which is for dc and dsa; leave it out")
+            raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
         options |= {"matches": schedule[0], "epochs": schedule[1]}
     return CONDENSERS[method](**options)
 
@@ -152,7 +154,13 @@ class _Plan:
         }  # fmt: skip
 
     def judging(
-        self, nets: str | None, augment: str | None, epochs: int | None, repeats: int, recording: str | Path | None
+        self,
+        nets: str | None,
+        augment: str | None,
+        epochs: int | None,
+        repeats: int,
+        recording: str | Path | None,
+        soft: bool,
     ) -> Judging:
         """How the sets will be judged; what cannot be is found before they are learned."""
         recorded = None
@@ -161,7 +169,7 @@ class _Plan:
             recorded = Recorded.open(Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class)
         return Judging.make(
             self.real, nets=nets or self.ground(0).net, augment=augment or self.augment or "off", epochs=epochs,
-            repeats=repeats, seed=self.seed, recorded=recorded,
+            repeats=repeats, seed=self.seed, recorded=recorded, soft=soft, compiled=self.compiled,
         )  # fmt: skip
 
     def learn(self, k: int) -> Synthetic:

@@ -3,7 +3,8 @@
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,23 +12,27 @@ import numpy as np
 from torch import Tensor
 
 from secateur.condensation import Real, Synthetic
-from secateur.condensation.protocol import Protocol, judge
+from secateur.condensation.protocol import Protocol, Soft, judge
 from secateur.condensation.real import start
 from secateur.condensation.siamese import families
+from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
 from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
 from secateur.study.session import Session
 from secateur.training import seeding
+from secateur.training.evaluate import accuracy
 from secateur.training.nets import build
 
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
+MOSAICS = "random-mosaics"
+"""Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
 
 @dataclass(frozen=True)
 class Judging:
     """nets: specs; protocols: by augmentation; repeats: nets a set; whole: are they as long as published? recorded: a
-    run on the same data, whose net and scores serve coresets.
+    run on the same data, whose net and scores serve coresets. soft: its net as a teacher, where it is to be one.
     """
 
     nets: tuple[str, ...]
@@ -36,6 +41,7 @@ class Judging:
     whole: bool
     seed: int
     recorded: Recorded | None
+    soft: Soft | None
 
     @classmethod
     def make(
@@ -48,19 +54,28 @@ class Judging:
         repeats: int,
         seed: int,
         recorded: Recorded | None,
+        soft: bool,
+        compiled: bool = False,
     ) -> "Judging":
         """nets, augment: several separated by ;, each augmentation as `families` takes it; two that are alike are one.
+        compiled: see `Protocol`.
 
         Raises SecateurError for what is not there, before anything was learned.
         """
+        if soft and recorded is None:
+            raise SecateurError(
+                "soft: the net of a recording is the teacher, and none is named; name one (--recording OUT), which "
+                "`secateur record DATA --out OUT` makes"
+            )
         protocols: dict[str, Protocol] = {}
         for name in augment.split(";"):
-            protocol = Protocol(families(name, real.shape), epochs)
+            protocol = Protocol(families(name, real.shape), epochs, compiled=compiled)
             if protocol not in protocols.values():
                 protocols[name] = protocol
         for spec in nets.split(";"):
             build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
-        return cls(tuple(nets.split(";")), protocols, repeats, epochs is None, seed, recorded)
+        teacher = Soft(recorded.net) if recorded is not None and soft else None
+        return cls(tuple(nets.split(";")), protocols, repeats, epochs is None, seed, recorded, teacher)
 
     @property
     def coresets(self) -> tuple[str, ...]:
@@ -80,15 +95,17 @@ class Judging:
             if recorded is None
             else f"the features of {recorded.about['net']}, trained on all of the data",
             "recording": None if recorded is None else dict(recorded.about),
+            "temperature": None if self.soft is None else self.soft.t,
         }
 
 
 class Case(NamedTuple):
-    """One net to train: its spec, the augmentation, the kind of rows, the set, which of the repeats."""
+    """One net to train: its spec, the augmentation, the kind of rows, hard or soft labels, the set, the repeat."""
 
     net: str
     augment: str
     kind: str
+    labels: str
     k: int
     r: int
 
@@ -98,40 +115,46 @@ class Case(NamedTuple):
         return " ".join(map(str, self))
 
 
-def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging, about: dict[str, Any]) -> None:
-    """Write OUT/condense.json: a line a net, augmentation and kind of rows, mean and spread over all sets and repeats.
+def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging, about: dict[str, Any]) -> bool:
+    """Write OUT/condense.json: a line a net, augmentation and kind of rows, mean and spread over all sets and repeats;
+    and the accuracy of the teacher itself, where there is one.
 
     Without a test split nothing can be judged, and nothing is written. A stopped judging goes on after the last net.
+    Whether there is something new to report.
     """
     if work.source.test is None:
         work.progress.say("no test split: the condensed set is not judged; name one with --test")
-        return
+        return False
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
-        return
+        return not (work.out / "report.html").exists()
     per_class = learned[0].per_class
     chosen = functools.cache(lambda kind: coreset(real, kind, per_class, how.recorded))
-    done, cases = _done(state, asked), list(_cases(about["method"], how, len(learned)))
+    kinds = (about["method"], *how.coresets, *([MOSAICS] if learned[0].tiles > 1 else []))
+    done, cases = _done(state, asked), list(_cases(kinds, how, len(learned)))
     with work.progress.stage("judging") as advance:
         for at, case in enumerate(cases):
             if case.name not in done:
                 began, seed = time.perf_counter(), how.seed + 1000 * case.k + case.r
                 images, labels = _rows(real, learned[case.k], case.kind, seed, chosen)
-                protocol = how.protocols[case.augment]
-                found = judge(images, labels, real, work.test, net=case.net, protocol=protocol, seed=seed)
+                found = judge(
+                    images, labels, real, work.test, net=case.net, protocol=how.protocols[case.augment], seed=seed,
+                    soft=how.soft if case.labels == "soft" else None,
+                )  # fmt: skip
                 done[case.name] = [found, time.perf_counter() - began]
                 write_json(state, {"about": asked, "done": done})
             advance(at + 1, len(cases))
-    write_json(path, {"about": asked, "rows": _lines(cases, done)})
+    teacher = None if how.soft is None else accuracy(how.soft.net, work.test).overall
+    write_json(path, {"about": asked, "rows": _lines(cases, done), "teacher": teacher})
     remove(state)
+    return True
 
 
-def _cases(method: str, how: Judging, sets: int) -> Iterator[Case]:
-    for net in how.nets:
-        for augment in how.protocols:
-            for kind in (method, *how.coresets):
-                yield from (Case(net, augment, kind, k, r) for k in range(sets) for r in range(how.repeats))
+def _cases(kinds: Sequence[str], how: Judging, sets: int) -> Iterator[Case]:
+    labels = ("hard",) if how.soft is None else ("hard", "soft")
+    for some in product(how.nets, how.protocols, kinds, labels, range(sets), range(how.repeats)):
+        yield Case(*some)
 
 
 def _done(state: Path, asked: dict[str, Any]) -> dict[str, list[float]]:
@@ -143,6 +166,9 @@ def _rows(
     real: Real, held: Synthetic, kind: str, seed: int, chosen: Callable[[str], np.ndarray]
 ) -> tuple[Tensor, Tensor]:
     """The rows (classes * per_class, ...) to train on, and their labels. A random coreset is another for each seed."""
+    if kind == MOSAICS:
+        stream = seeding.generator(seed, "random mosaics")
+        held = replace(held, images=start(real, per_class=held.per_class, generator=stream, init="mosaic"))
     if kind not in CORESETS + SCORED:
         shown = held.expanded()
         return shown.images, shown.labels
@@ -153,23 +179,30 @@ def _rows(
 
 
 def _lines(cases: Sequence[Case], done: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """A line a net, augmentation and kind: accuracies, their mean and spread, and how far above the random rows."""
-    groups: dict[tuple[str, str, str], list[list[float]]] = {}
+    """A line a net, augmentation and kind; what is of soft labels is None where they were not asked for."""
+    groups: dict[tuple[str, ...], list[list[float]]] = {}
     for case in cases:
-        groups.setdefault(case[:3], []).append(done[case.name])
+        groups.setdefault(case[:4], []).append(done[case.name])
     lines = []
-    for (net, augment, kind), results in groups.items():
-        values, random = (np.array([found[0] for found in g]) for g in (results, groups[net, augment, "random"]))
-        lines.append(
-            {
-                "net": net,
-                "augment": augment,
-                "rows": kind,
-                "accuracy": float(values.mean()),
-                "spread": float(values.std(ddof=1)) if len(values) > 1 else None,
-                "above_random": float(values.mean() - random.mean()),
-                "seconds": float(sum(seconds for _, seconds in results)),
-                "accuracies": values.tolist(),
-            }
+    for net, augment, kind in dict.fromkeys(case[:3] for case in cases):
+        hard, soft = (
+            _summary(groups.get((net, augment, kind, labels)), groups.get((net, augment, "random", labels)))
+            for labels in ("hard", "soft")
         )
+        more = {"soft" if name == "accuracy" else f"soft_{name}": value for name, value in soft.items()}
+        lines.append({"net": net, "augment": augment, "rows": kind} | hard | more)
     return lines
+
+
+def _summary(results: list[list[float]] | None, random: list[list[float]] | None) -> dict[str, Any]:
+    """Accuracies, their mean and spread, how far above the random rows, and the seconds of it all."""
+    if results is None or random is None:
+        return dict.fromkeys(("accuracy", "spread", "above_random", "seconds", "accuracies"))
+    values, others = (np.array([found for found, _ in group]) for group in (results, random))
+    return {
+        "accuracy": float(values.mean()),
+        "spread": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "above_random": float(values.mean() - others.mean()),
+        "seconds": float(sum(seconds for _, seconds in results)),
+        "accuracies": values.tolist(),
+    }
