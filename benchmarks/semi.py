@@ -10,7 +10,8 @@ drawing another class. Every run takes as many steps; batches are those of the r
 progressive runs are told the noise. Mined: `top` rows a class, by the net that learned from the labels alone; the
 share of them that are what they are taken for is printed. `all labels` hides none. With --per-class, in place of the
 progressive runs and of `all labels`: the labelled rows with so many condensed ones of each class, learned from what was
-mined alone, and with as many mined ones, drawn at random. Every run is kept in OUT; a stopped one goes on.
+mined alone, and with as many mined ones, drawn at random and the surest. Every run is kept in OUT; a stopped one goes
+on.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def mining(problem: Problem, asked: argparse.Namespace, out: Path, **options: An
     first = trained(problem, asked, problem.few(), "labels alone")
     model = problem.out / "labels alone" / "cells" / first.folder / "model.safetensors"
     how = {"test": problem.test, "model": model, "top": asked.top, "seed": problem.seed, "quiet": True}
-    return mine(problem.few(), problem.rows[problem.pool], out=out, **how, **options)
+    return mine(problem.few(), problem.rows[problem.pool], out=out, **how | options)
 
 
 def mined(problem: Problem, asked: argparse.Namespace) -> tuple[Result, int, float]:
@@ -103,6 +104,13 @@ def drawn(problem: Problem, asked: argparse.Namespace, count: int) -> Result:
     more = problem.rows[problem.pool[found.ids[taken]]]
     data = np.concatenate([rows, more]), np.concatenate([labels, found.labels[taken]])
     return trained(problem, asked, data, f"drawn {count}")
+
+
+def surest(problem: Problem, asked: argparse.Namespace, count: int) -> Result:
+    """A run on the labelled rows and the `count` surest of each class."""
+    out = problem.out / f"mining {count}"
+    mining(problem, asked, out, top=count)
+    return trained(problem, asked, str(out / "mined"), f"surest {count}")
 
 
 def condensed(problem: Problem, asked: argparse.Namespace, count: int) -> Result:
@@ -157,6 +165,7 @@ def second_half(problems: list[Problem], asked: argparse.Namespace, noise: float
     tell_mined(problems, asked, noise)
     for count in map(int, asked.per_class.split(",")):
         told(f"{count} mined a class, random", noise, [drawn(p, asked, count) for p in problems])
+        told(f"{count} mined a class, the surest", noise, [surest(p, asked, count) for p in problems])
         told(f"{count} condensed a class", noise, [condensed(p, asked, count) for p in problems])
 
 

@@ -32,7 +32,7 @@ def omni(
 
     The confidence of a row is its cosine to the nearest class mean. at_least: the confidence that it must reach; top:
     so many of each class, the surest, the lower id where two are as sure. With both, the top of those that reach it.
-    The selection of Liu et al. (arXiv:2005.08551), from memory; what they condense afterwards is not part of it.
+    The selection of Liu et al. (arXiv:2005.08551), from memory; what they condense afterwards: `mine` with per_class.
 
     >>> omni(
     ...     np.array([[1., 0.], [3., 0.], [0., 2.]]), np.array([0, 0, 1]),
