@@ -19,11 +19,21 @@ from secateur.condensation.passes import Passes
 pytestmark = pytest.mark.slow
 
 
-def test_dm_is_above_random_at_the_same_augmentation(tmp_path):
-    sc.condense("digits", per_class=1, steps=200, eval_epochs=200, out=tmp_path / "out", quiet=True)
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("dm", {"steps": 200}),
+        ("dc", {"steps": 25}),
+        ("dsa", {"steps": 25}),
+        ("cafe", {"steps": 2, "schedule": (10, 20)}),
+        ("idm", {"steps": 60}),
+    ],
+)
+def test_every_method_is_above_random_at_the_same_augmentation(method, more, tmp_path):
+    sc.condense("digits", per_class=1, method=method, eval_epochs=200, out=tmp_path / "out", quiet=True, **more)
     rows = json.loads((tmp_path / "out/condense.json").read_text())["rows"]
     found = {row["rows"]: row["accuracy"] for row in rows}
-    assert found["dm"] > found["random"] + 0.05
+    assert found[method] > found["random"] + 0.05
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
