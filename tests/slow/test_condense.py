@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
         ("dc", {"steps": 25}),
         ("dsa", {"steps": 25}),
         ("cafe", {"steps": 2, "schedule": (10, 20)}),
-        ("idm", {"steps": 60}),
+        ("idm", {"steps": 40}),
     ],
 )
 def test_every_method_is_above_random_at_the_same_augmentation(method, more, tmp_path):
