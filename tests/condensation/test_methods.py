@@ -194,14 +194,14 @@ class TestAlignment:
         assert torch.allclose(canvas.images, before - 0.1 / 4 * gradient, atol=1e-5)  # halved at 1,200 and at 1,600
 
     def test_a_net_is_left_when_ten_accuracies_lie_close_and_learns_until_they_do_not(self, ground, monkeypatch):
-        heard = iter([0.1, 0.2, *[0.3, 0.34] * 5, 0.3, 0.33])  # of matches, with one epoch of learning between
+        heard = iter([0.3, 0.31, 0.1, *[0.3, 0.34] * 5])  # two close ones are too few
         calls = []
         monkeypatch.setattr(CAFE, "match", lambda *_: calls.append("match") or torch.zeros(()))
         monkeypatch.setattr(CAFE, "_learn", lambda *_: calls.append("learn"))
         monkeypatch.setattr("secateur.condensation.alignment._right", lambda *_: next(heard))
         canvas = begin(CAFE(), ground, per_class=1, init=None, rate=None)
         CAFE(calm=0.0401).step(canvas, ground)
-        assert calls == ["match", "learn"] * 11 + ["match"]  # 0.1 and 0.2 are forgotten after twelve
+        assert calls == ["match", "learn"] * 12 + ["match"]  # 0.1 is the eleventh last
 
     def test_learning_ends_when_accuracy_has_moved(self, ground, monkeypatch):
         heard, learned = iter([0.1, 0.11, 0.12, 0.13, 0.14]), []
