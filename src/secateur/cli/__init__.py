@@ -24,7 +24,7 @@ def with_manners(command: Callable[P, None]) -> Callable[P, None]:
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            sys.stderr.write("\nstopped; run the same command again and it goes on from the last finished epoch\n")
+            sys.stderr.write("\nstopped; run the same command again and it goes on from where it was last kept\n")
             raise typer.Exit(130) from None
 
     return run

@@ -20,7 +20,7 @@ def parse_schedule(text: str | None) -> tuple[int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[0]) < 1:
-        raise SecateurError(f"schedule: expected MATCHES,EPOCHS such as 10,50, got {text!r}")
+        raise SecateurError(f"schedule: expected MATCHES,EPOCHS, at least one match, such as 10,50, got {text!r}")
     return int(parts[0]), int(parts[1])
 
 
@@ -56,11 +56,15 @@ def condense(
     statistics: Annotated[
         str, typer.Option(help="to normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
     ] = "data",
-    every: Annotated[int, typer.Option(help="steps between two checkpoints, with the images so far")] = 100,
+    every: Annotated[
+        int | None, typer.Option(help="steps between two checkpoints, with the images so far; 100, or a tenth")
+    ] = None,
     sets: Annotated[int, typer.Option(help="learn so many sets apart; the papers judge 5")] = 1,
     nets: Annotated[str | None, typer.Option(help="nets to judge with, separated by ; as convnet3;resnet9;mlp")] = None,
     repeats: Annotated[int, typer.Option(help="nets trained on each set; the papers take 20")] = 3,
-    eval_epochs: Annotated[int | None, typer.Option(help="epochs of judging; the papers' 1000 or 300")] = None,
+    eval_epochs: Annotated[
+        int | None, typer.Option(help="epochs of judging, and one more as published; 1000 varied, else 300")
+    ] = None,
     eval_augment: Annotated[
         str | None, typer.Option(help="augmentation of judging, several as 'auto;off'; the method's by default")
     ] = None,
@@ -97,7 +101,10 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         show.as_json({"out": str(job.out), "rows": len(held.labels), "result": found})
         return
     show.pairs(
-        [["condensed", f"{len(held.labels)} rows, {held.per_class} a class"], ["data", str(job.out / "synthetic")]]
+        [
+            ["condensed", f"{len(held.labels)} rows, {held.per_class} a class{_cut(held)}"],
+            ["data", str(job.out / "synthetic")],
+        ]
     )
     if found is None:
         return
@@ -129,6 +136,10 @@ def _numbers(line: dict[str, Any], mean: str, prefix: str) -> list[str]:
         f"{100 * line[f'{prefix}above_random']:+.2f}",
         f"{line[f'{prefix}seconds']:.1f}",
     ]
+
+
+def _cut(held: Any) -> str:
+    return "" if held.tiles == 1 else f"; cut apart, {len(held.expanded().labels)} to train on"
 
 
 def _augmented(name: str, about: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ class DC:
         if per_class not in SCHEDULE:
             raise SecateurError(
                 f"per_class: a schedule is published for {', '.join(map(str, SCHEDULE))}, not for {per_class}; give "
-                f"one with matches and epochs (--schedule MATCHES,EPOCHS)"
+                f"one near to those with matches and epochs (--schedule MATCHES,EPOCHS, as 10,50 for 10)"
             )
         return SCHEDULE[per_class]
 

@@ -147,7 +147,8 @@ def _check_enough(real: Real, per_class: int, each: int) -> None:
         wanted = f"{per_class} is" if each == 1 else f"{per_class} mosaics of {each} are"
         raise SecateurError(
             f"per_class: {wanted} more than the {counts[few]} rows of class {real.names[few]!r}, from which the "
-            f"synthetic ones would start; ask for {counts[few] // each} or fewer, or start from noise (init=noise)"
+            f"synthetic ones would start; ask for {counts[few] // each} or fewer, or start from noise (init=noise, "
+            f"--init noise)"
         )
 
 

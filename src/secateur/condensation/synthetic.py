@@ -32,6 +32,15 @@ class Synthetic:
     spread: Tensor
     tiles: int = 1
 
+    def __repr__(self) -> str:
+        """Without the pixels.
+
+        >>> Synthetic(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), torch.zeros(1), torch.ones(1))
+        Synthetic(2 rows of (1, 8, 8), 1 a class, tiles=1)
+        """
+        shape = tuple(self.images.shape[1:])
+        return f"Synthetic({len(self.labels)} rows of {shape}, {self.per_class} a class, tiles={self.tiles})"
+
     @property
     def per_class(self) -> int:
         """Rows of each class."""

@@ -41,7 +41,7 @@ def condense(
     schedule: tuple[int, int] | None = None,
     compiled: bool = False,
     statistics: str = "data",
-    every: int = 100,
+    every: int | None = None,
     sets: int = 1,
     nets: str | None = None,
     repeats: int = 3,
@@ -62,10 +62,10 @@ def condense(
 
     steps, init, augment, rate, batch (real rows of each class a step), schedule: the method's own by default; init may
     be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the
-    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps the state is kept, from which the job
-    goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for `load_dataset` and
-    `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned, and
-    OUT/contact.png, the images on one page. sets: independently learned ones (the papers: 5), the others in OUT/sets/.
+    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a tenth, the state is kept,
+    from which the job goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for
+    `load_dataset` and `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows
+    as learned, and OUT/contact.png, the images on one page. sets: learned apart (the papers: 5), others in OUT/sets/.
     Then, unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
     set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment
     (several separated by ;), beside coresets of as many rows at the same augmentation: OUT/condense.json, and
@@ -75,12 +75,14 @@ def condense(
     what was good stays. Run again, it reads the result.
     """
     chosen = _chosen(method, augment, batch, schedule)
+    total = chosen.steps if steps is None else steps
+    every = min(100, max(total // 10, 1)) if every is None else every
     for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
         if value < 1:
             raise SecateurError(f"{name}: expected at least 1, got {value}")
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         plan = _Plan(
-            work, method, chosen, per_class, chosen.steps if steps is None else steps, init, net,
+            work, method, chosen, per_class, total, init, net,
             chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
@@ -183,6 +185,7 @@ class _Plan:
         state = out / "state" / f"{name}.safetensors"
         if state.exists():
             restore(state, self.condenser, canvas, ground, asked)
+            self.work.progress.say(f"going on from step {canvas.step}")
         elif k == 0:
             write_test(self.work.source, out / "synthetic")
         started, first = time.perf_counter(), canvas.step
@@ -207,11 +210,13 @@ class _Plan:
 
         def watch(at: Canvas, loss: torch.Tensor) -> None:
             advance(at.step, self.steps)
-            if at.step % self.every == 0 and at.step < self.steps:
+            if at.step % self.every and at.step < self.steps:
+                return
+            if at.step < self.steps:
                 self._write(finished(self.condenser, at, ground.real), path, asked | {"step": at.step}, k)
                 keep(state, at, ground, asked)
-                told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
-                self.work.out.log("condensed", **told)
+            told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
+            self.work.out.log("condensed", **told)
 
         try:
             return grow(self.condenser, canvas, ground, steps=self.steps, watch=watch)

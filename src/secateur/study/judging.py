@@ -73,7 +73,10 @@ class Judging:
             if protocol not in protocols.values():
                 protocols[name] = protocol
         for spec in nets.split(";"):
-            build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
+            try:
+                build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
+            except SecateurError as error:
+                raise SecateurError(f"nets, several separated by ;: {error}") from None
         teacher = Soft(recorded.net) if recorded is not None and soft else None
         return cls(tuple(nets.split(";")), protocols, repeats, epochs is None, seed, recorded, teacher)
 
