@@ -259,3 +259,8 @@ def test_every_named_net_is_built():
 def test_a_convnet_of_the_published_depth_ends_in_a_map_of_4_by_4(side, depth):
     assert published_depth((3, side, side)) == depth
     assert make(f"convnet{depth}", (3, side, side)).body.head.in_features == 128 * 4 * 4
+
+
+def test_images_that_leave_a_convnet_nothing_to_norm_are_refused_with_one_that_fits():
+    with pytest.raises(SecateurError, match="net: convnet4 halves images 4 times, and one of 8x8 .* take convnet1"):
+        make("convnet4", (3, 8, 8))

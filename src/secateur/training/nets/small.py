@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from secateur.errors import SecateurError
+
 
 class MLP(nn.Module):
     """Two hidden layers, of so many units; flattens images."""
@@ -38,20 +40,26 @@ class MLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Blocks of 3x3 convolution, affine instance norm, ReLU and average pooling; a linear head on the last map."""
+    """Blocks of 3x3 convolution, affine instance norm, ReLU and average pooling; a linear head on the last map.
+
+    Raises SecateurError for images too small for so many.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, width: int, *, depth: int) -> None:
         super().__init__()
         channels, height, border = shape[0], min(shape[1:]), 3 if shape[1] == 28 else 1
         blocks: list[nn.Module] = []
         for block in range(depth):
+            if height < 2:
+                raise SecateurError(
+                    f"net: convnet{depth} halves images {depth} times, and one of {shape[1]}x{shape[2]} leaves block "
+                    f"{block + 1} nothing to norm; take convnet{published_depth(shape)}"
+                )
             inner = channels if block == 0 else width
             blocks += [nn.Conv2d(inner, width, 3, padding=border if block == 0 else 1)]
             height += 2 * (border - 1) if block == 0 else 0
-            blocks += [nn.GroupNorm(width, width), nn.ReLU(inplace=True)]
-            if height > 1:
-                blocks += [nn.AvgPool2d(2)]
-                height //= 2
+            blocks += [nn.GroupNorm(width, width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+            height //= 2
         self.blocks = nn.Sequential(*blocks)
         with torch.no_grad():
             features = self.blocks(torch.zeros(1, *shape)).numel()
