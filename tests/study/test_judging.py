@@ -10,6 +10,7 @@ import torch
 
 import secateur as sc
 from secateur.condensation import Real
+from secateur.condensation.mosaic import expand
 from secateur.condensation.protocol import Protocol, Soft, fit, judge
 from secateur.condensation.real import start
 from secateur.condensation.siamese import families
@@ -20,6 +21,8 @@ from secateur.report.condensed import Condensed
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
 from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
+from secateur.study.judging import MOSAICS
+from secateur.study.judging import _rows as judging_rows
 from secateur.training import seeding
 from secateur.training.nets import build
 from secateur.training.nets.head import head_of
@@ -242,3 +245,14 @@ class TestBadInput:
     def test_more_rows_than_a_class_has(self, few_digits, tmp_path, pruned):
         message = "per_class: 60 is more than the .* rows of class .*, so no coreset is as large; ask for"
         self.refused(few_digits, tmp_path, message, recording=pruned, per_class=60, init="noise")
+
+
+def test_beside_mosaics_stand_random_ones_of_as_many_pixels(few_digits, real, tmp_path):
+    asked = {**TINY, "method": "idm", "steps": 0, "repeats": 1}
+    held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
+    rows = json.loads((tmp_path / "out/condense.json").read_text())["rows"]
+    assert [row["rows"] for row in rows] == ["idm", *CORESETS, MOSAICS]
+    images, labels = judging_rows(real, held, MOSAICS, 7, {}.get)
+    drawn = start(real, per_class=2, generator=seeding.generator(7, "random mosaics"), init="mosaic")
+    assert torch.equal(images, expand(drawn))
+    assert labels.tolist() == np.repeat(range(10), 8).tolist()
