@@ -184,6 +184,7 @@ class TestJudging:
     def test_without_a_test_split_nothing_is_judged(self, few_digits, tmp_path):
         sc.condense(few_digits[0], out=tmp_path / "out", **TINY | {"evaluate": True, "steps": 1})
         assert not (tmp_path / "out/condense.json").exists()
+        assert (tmp_path / "out/report.html").exists()  # with the images
 
 
 def test_the_command_prints_for_people_and_machines(tmp_path):

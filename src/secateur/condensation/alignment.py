@@ -89,7 +89,7 @@ class CAFE:
         while len(losses) < self.matches:
             losses.append(self.match(cast(ConvNet, learner.net), canvas, ground))
             heard.append(_right(learner.net, asked, ground))
-            if _range(heard) < self.calm:
+            if len(heard) >= REMEMBERED and _range(heard) < self.calm:
                 break
             self._learn(learner, asked, canvas, ground)
         return torch.stack(losses).mean()
@@ -119,7 +119,7 @@ class CAFE:
         for _ in range(self.epochs):
             learn(learner, canvas, ground, epochs=1)
             heard.append(_right(cast(ConvNet, learner.net), asked, ground))
-            if max(heard[-REMEMBERED:]) - min(heard[-REMEMBERED:]) > self.restless:
+            if _range(heard) > self.restless:
                 return
 
 
@@ -131,22 +131,23 @@ def apart(features: list[Tensor], centres: Tensor) -> Tensor:
     >>> apart([torch.tensor([[1.0]]), torch.tensor([[0.0]])], torch.tensor([[2.0], [2.0]])).round(decimals=3)  # 2 log 2
     tensor(1.3860)
     """
-    labels = torch.arange(len(features), device=centres.device)
-    labels = labels.repeat_interleave(torch.tensor([len(f) for f in features], device=centres.device))
-    return F.cross_entropy(torch.cat(features) @ centres.T, labels, reduction="sum")
+    return F.cross_entropy(torch.cat(features) @ centres.T, _labels(features), reduction="sum")
 
 
 def _right(net: nn.Module, asked: list[Tensor], ground: Ground) -> float:
-    logits = ground.passes.without_graph(net, torch.cat(asked)).argmax(1)
-    labels = torch.arange(len(asked), device=logits.device)
-    labels = labels.repeat_interleave(torch.tensor([len(a) for a in asked], device=logits.device))
-    return float((logits == labels).float().mean())
+    found = ground.passes.without_graph(net, torch.cat(asked)).argmax(1)
+    return float((found == _labels(asked)).float().mean())
+
+
+def _labels(rows: list[Tensor]) -> Tensor:
+    """The class of each row, from the rows of each class."""
+    return torch.cat([torch.full((len(own),), c, device=own.device) for c, own in enumerate(rows)])
 
 
 def _range(heard: list[float]) -> float:
-    """Of the last ten; without an end where there are fewer."""
+    """Of the last ten."""
     some = heard[-REMEMBERED:]
-    return max(some) - min(some) if len(some) == REMEMBERED else float("inf")
+    return max(some) - min(some)
 
 
 def cafe(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
 from secateur.condensation.learner import Learner
+from secateur.condensation.passes import keeps_statistics
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
@@ -95,7 +96,7 @@ class DSA(DC):
 
 def settle(net: nn.Module, ground: Ground) -> None:
     """Where a net keeps statistics, let it see 16 real images of each class, then hold them still."""
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+    if keeps_statistics(net):
         net.train()
         with torch.no_grad():
             net(torch.cat(ground.real.draw(16, ground.generator)))

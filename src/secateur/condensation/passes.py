@@ -34,7 +34,7 @@ class Passes:
 
     def check(self, net: nn.Module) -> None:
         """Raise SecateurError for a net that cannot be compiled."""
-        if self.compiled and dict(net.named_buffers()):
+        if self.compiled and keeps_statistics(net):
             raise SecateurError(
                 "compile: nets that keep statistics, as batch norm does, are not compiled; take a ConvNet "
                 "(net=convnet3), or leave compile out"
@@ -148,9 +148,9 @@ def planar(rows: Tensor) -> Tensor:
     return rows.clone(memory_format=torch.contiguous_format)
 
 
-def mixes(net: nn.Module) -> bool:
-    """Whether what comes out of a row depends on the others of its batch."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in net.modules())
+def keeps_statistics(net: nn.Module) -> bool:
+    """Whether a layer remembers what it saw, as batch norm does."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
 
 
 def parts(net: nn.Module, rows: Tensor, of: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -160,7 +160,7 @@ def parts(net: nn.Module, rows: Tensor, of: Tensor | None = None) -> tuple[Tenso
     [16, 16, 8]
     """
     pixels = CACHED if rows.device.type == "cpu" else AT_ONCE
-    size = len(rows) if mixes(net) else max(pixels // math.prod(rows.shape[2:]), 1)
+    size = len(rows) if net.training and keeps_statistics(net) else max(pixels // math.prod(rows.shape[2:]), 1)
     return torch.split(rows if of is None else of, max(size, 1))
 
 

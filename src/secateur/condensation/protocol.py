@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secateur.condensation.passes import Passes, planar
+from secateur.condensation.passes import Passes, keeps_statistics, planar
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
@@ -90,7 +90,7 @@ def fit(
     which are not looked at where a teacher's stand in their place.
     """
     body = net.body.train()
-    passes = Passes(compiled=protocol.compiled and not dict(body.named_buffers()))
+    passes = Passes(compiled=protocol.compiled and not keeps_statistics(body))
     drop = (protocol.length - 1) // 2 + 1
     wide = (1, -1) + (1,) * (images.ndim - 2)
     optimizer = _optimizer(body, protocol.rate)

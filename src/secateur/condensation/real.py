@@ -65,9 +65,7 @@ class Real:
             raise SecateurError(f"label: class {names[int(counts.argmin())]!r} has no rows to condense; leave it out")
         mean, spread = _statistics(rows, statistics)
         ids = np.arange(len(rows)) if ids is None else ids
-        return cls(
-            rows.contiguous(), labels, ids, names, mean, spread
-        )  # norms of channels-last rows take thrice as long
+        return cls(rows, labels, ids, names, mean, spread)
 
     @property
     def shape(self) -> tuple[int, ...]:

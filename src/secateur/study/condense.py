@@ -87,10 +87,12 @@ def condense(
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
         learned = [plan.learn(k) for k in range(sets)]
-        if judging is not None and judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets}):
-            from secateur.report import write_report
+        if judging is not None:
+            new = judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+            if new or not (work.out / "report.html").exists():
+                from secateur.report import write_report
 
-            write_report(work.out.path, progress=work.progress.say)
+                write_report(work.out.path, progress=work.progress.say)
         return learned[0]
 
 

@@ -123,7 +123,7 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     and the accuracy of the teacher itself, where there is one.
 
     Without a test split nothing can be judged, and nothing is written. A stopped judging goes on after the last net.
-    Whether there is something new to report.
+    Whether something new was.
     """
     if work.source.test is None:
         work.progress.say("no test split: the condensed set is not judged; name one with --test")
@@ -131,7 +131,7 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
-        return not (work.out / "report.html").exists()
+        return False
     per_class = learned[0].per_class
     chosen = functools.cache(lambda kind: coreset(real, kind, per_class, how.recorded))
     kinds = (about["method"], *how.coresets, *([MOSAICS] if learned[0].tiles > 1 else []))
