@@ -119,6 +119,14 @@ def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_ar
         assert page.size == (2 * 33 + 1, 10 * 33 + 1)
 
 
+@pytest.mark.parametrize(("steps", "every", "told"), [(5, 2, [2, 4, 5]), (20, None, list(range(2, 21, 2)))])
+def test_losses_are_told_at_each_checkpoint_and_at_the_end(steps, every, told, few_digits, tmp_path):
+    asked = TINY | {"per_class": 1, "steps": steps, "every": every}
+    sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
+    lines = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == told
+
+
 def test_more_sets_are_other_sets(few_digits, tmp_path):
     sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"sets": 2, "steps": 1})
     first = Synthetic.load(tmp_path / "out/synthetic.safetensors")
