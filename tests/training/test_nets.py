@@ -51,6 +51,22 @@ def test_a_spec_may_count_the_units_of_each_hidden_layer():
     assert vit.head.in_features == 192
 
 
+@pytest.mark.parametrize("spec", ["resnet9:0.25,norm=instance", "resnet18:0.125,norm=instance"])
+def test_instance_norm_remembers_nothing_and_looks_at_each_image_alone(spec):
+    net, rows = make(spec).eval(), torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    assert count(net) == count(make(spec.replace("instance", "batch")))  # a scale and a shift a channel, as before
+    assert not [name for name, _ in net.body.named_buffers()]
+    alone = torch.cat([net(row[None]) for row in rows])
+    assert torch.allclose(net.train()(rows), alone, atol=1e-5)
+
+
+def test_instance_norm_is_refused_where_a_map_has_one_pixel():
+    with pytest.raises(SecateurError, match="net: resnet18 with norm=instance leaves a map of one pixel of 8x8 images"):
+        make("resnet18:0.125,norm=instance", shape=(1, 8, 8))
+    with pytest.raises(SecateurError, match="net resnet18: norm: expected one of batch, instance, got 'layer'"):
+        make("resnet18:norm=layer")
+
+
 def test_the_default_follows_the_size_and_the_device():
     assert default_net((3, 32, 32), torch.device("cuda")) == "resnet9:2"
     assert default_net((3, 32, 32), CPU) == "resnet9"
@@ -204,7 +220,7 @@ class TestBadInput:
             make("vit_tiny:wide,tokens=0.7")
 
     def test_options_of_a_net_that_has_none(self):
-        with pytest.raises(SecateurError, match="width after the colon, as in resnet9:0.5, got 'tokens=0.7,start=0'"):
+        with pytest.raises(SecateurError, match="option of resnet9: expected one of norm, got 'tokens'"):
             make("resnet9:tokens=0.7,start=0")
 
     @pytest.mark.parametrize(
@@ -218,7 +234,7 @@ class TestBadInput:
             make(f"mlp:{rest}")
 
     def test_hidden_units_of_a_net_that_has_none(self):
-        with pytest.raises(SecateurError, match="net: expected a width .*, as in resnet9:0.5, got 'hidden=3'"):
+        with pytest.raises(SecateurError, match="option of resnet9: expected one of norm, got 'hidden'"):
             make("resnet9:hidden=3")
 
     def test_images_only_for_convolutions(self):

@@ -49,11 +49,11 @@ class Normalised(nn.Module):
 def build(spec: str, *, shape: Shape, classes: int, mean: Tensor, spread: Tensor, seed: int) -> Normalised:
     """A fresh net, initialised from `seed`.
 
-    spec: a name of NETS, with a width multiplier after a colon where wanted (`resnet9:0.5`); for mlp and vision
-    transformers the units of each hidden layer (`mlp:hidden=300+120`), for the latter what is dropped
-    (`vit_tiny:2,tokens=0.7,attention=0.5`: see Sparsity); `package.module:function` for your own, called as
-    function(shape, classes) with shape (channels, height, width); `timm:NAME`. mean, spread: a value a channel, of the
-    training data.
+    spec: a name of NETS, with a width multiplier after a colon where wanted (`resnet9:0.5`); for residual nets the norm
+    (`resnet18:norm=instance`: see `norms`); for mlp and vision transformers the units of each hidden layer
+    (`mlp:hidden=300+120`), for the latter what is dropped (`vit_tiny:2,tokens=0.7,attention=0.5`: see Sparsity);
+    `package.module:function` for your own, called as function(shape, classes) with shape (channels, height, width);
+    `timm:NAME`. mean, spread: a value a channel, of the training data.
     """
     with initialised(seed):
         body = make(spec, shape, classes)

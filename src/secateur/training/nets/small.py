@@ -39,6 +39,24 @@ class MLP(nn.Module):
         return sum(inner * outer for inner, outer in itertools.pairwise(sizes))
 
 
+class Halve(nn.Module):
+    """The mean of each 2x2 of a map, an odd last line or column left out.
+
+    On a CPU by sums of slices, which took 0.8 of the time of a pass of `AvgPool2d` with bfloat16 and differ from it in
+    the last digits.
+
+    >>> Halve()(torch.arange(15.0).view(1, 1, 3, 5))
+    tensor([[[[3., 5.]]]])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.avg_pool2d(x, 2)
+        height, width = (n - n % 2 for n in x.shape[-2:])
+        lines = x[..., 0:height:2, :width] + x[..., 1:height:2, :width]
+        return (lines[..., ::2] + lines[..., 1::2]) * 0.25
+
+
 class ConvNet(nn.Module):
     """Blocks of 3x3 convolution, affine instance norm, ReLU and average pooling; a linear head on the last map.
 
@@ -58,7 +76,7 @@ class ConvNet(nn.Module):
             inner = channels if block == 0 else width
             blocks += [nn.Conv2d(inner, width, 3, padding=border if block == 0 else 1)]
             height += 2 * (border - 1) if block == 0 else 0
-            blocks += [nn.GroupNorm(width, width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+            blocks += [nn.GroupNorm(width, width), nn.ReLU(inplace=True), Halve()]
             height //= 2
         self.blocks = nn.Sequential(*blocks)
         with torch.no_grad():
@@ -129,6 +147,6 @@ class ResNet9(nn.Module):
         for module in self.groups.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.dirac_(module.weight[: module.in_channels])
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
                 module.weight.requires_grad_(False)
         self.head.weight.div_(self.head.weight.std())

@@ -12,6 +12,7 @@ from secateur.errors import SecateurError
 from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
+from secateur.training.nets.norms import NORMS, with_norm
 from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet, ResNet9
 from secateur.training.nets.sparse import SparseViT, Sparsity
@@ -34,15 +35,18 @@ def _scaled(units: int, width: float) -> int:
     return scaled
 
 
-def _resnet9(shape: Shape, classes: int, width: float) -> nn.Module:
+def _resnet9(shape: Shape, classes: int, width: float, norm: str = "batch") -> nn.Module:
     widths = (_scaled(32, width), _scaled(128, width), _scaled(128, width))
-    return ResNet9(_image_only(shape, "resnet9")[0], classes, widths)
+    return with_norm(ResNet9(_image_only(shape, "resnet9")[0], classes, widths), norm, shape, "resnet9")
 
 
-def _resnet(layers: int) -> Callable[[Shape, int, float], nn.Module]:
-    return lambda shape, classes, width: ResNet(
-        layers, _image_only(shape, f"resnet{layers}"), classes, _scaled(64, width)
-    )
+def _resnet(layers: int) -> Callable[..., nn.Module]:
+    name = f"resnet{layers}"
+
+    def make(shape: Shape, classes: int, width: float, norm: str = "batch") -> nn.Module:
+        return with_norm(ResNet(layers, _image_only(shape, name), classes, _scaled(64, width)), norm, shape, name)
+
+    return make
 
 
 def _convnet(depth: int) -> Callable[[Shape, int, float], nn.Module]:
@@ -83,7 +87,12 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 HIDDEN = {"mlp": 2, "vit_tiny": 12, "vit_small": 12}
 """How many hidden layers have units that may be counted, as hidden=300+120."""
 _RATES = [field.name for field in dataclasses.fields(Sparsity)]
-OPTIONS = {"mlp": ["hidden"], "vit_tiny": ["hidden", *_RATES], "vit_small": ["hidden", *_RATES]}
+OPTIONS = {
+    **{name: ["norm"] for name in ("resnet9", "resnet18", "resnet34", "resnet50")},
+    "mlp": ["hidden"],
+    "vit_tiny": ["hidden", *_RATES],
+    "vit_small": ["hidden", *_RATES],
+}
 """What may follow the width, as name=value."""
 WHOLE = {"vit_tiny": 3, "vit_small": 6}
 """The nets that are as wide as whole widths say, with the heads that each adds."""
@@ -118,6 +127,8 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
             raise unknown(f"option of {name}", key, known)
         if key == "hidden":
             options[key] = _units(name, value)
+        elif key == "norm":
+            options[key] = _norm(name, value)
         else:
             options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
     return _width(name, width or "1"), options
@@ -161,6 +172,12 @@ def _units(name: str, text: str) -> tuple[int, ...]:
             f"{'+'.join(['300'] * layers)}, got {text!r}"
         )
     return tuple(map(int, units))
+
+
+def _norm(name: str, text: str) -> str:
+    if text not in NORMS:
+        raise SecateurError(f"net {name}: norm: expected one of {', '.join(NORMS)}, got {text!r}")
+    return text
 
 
 def _number(text: str, otherwise: str) -> float:
