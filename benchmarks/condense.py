@@ -1,7 +1,7 @@
 """Condensed sets beside coresets of as many rows, as they grow.
 
     python benchmarks/condense.py grow --out DIR [--data digits] [--methods "dm:1:50+200;dc:1:25+100"] [--compile]
-    python benchmarks/condense.py judge --out DIR [--epochs 200] [--nets 3] [--only dm-1]
+    python benchmarks/condense.py judge --out DIR [--epochs 200] [--nets 3] [--only dm-1] [--net mlp]
 
 A method is NAME:PER_CLASS:STEPS+STEPS[:RATE[:MATCHES,EPOCHS]]. `grow` keeps the set after so many steps of one run, and
 after `--minutes` if that is sooner; `judge` trains `--nets` nets on each of them, and on coresets of the same size
@@ -42,6 +42,8 @@ def grown(real: Real, asked) -> None:
     for spec in asked.methods.split(";"):
         name, per_class, steps, *rest = spec.split(":")
         more = dict(zip(("matches", "epochs"), map(int, rest[1].split(",")), strict=True)) if len(rest) > 1 else {}
+        if name == "idm" and asked.classify is not None:
+            more["classify"] = asked.classify
         method, rate = CONDENSERS[name](**more), float(rest[0]) if rest and rest[0] else None
         augment = method.augment or "off"
         ground = Ground.of(real, generator(0, "condense", 0), augment=augment, compiled=asked.compile)
@@ -58,9 +60,10 @@ def grown(real: Real, asked) -> None:
                     "step": canvas.step,
                     "of": method.steps,
                     "rate": canvas.rate,
+                    "classify": more.get("classify"),
                 }
                 path = asked.out / f"{name}-{per_class}-{canvas.step:05d}{f'-{rate:g}' if rate else ''}.safetensors"
-                finished(method, canvas, real).save(path, about | {"seconds": seconds, "statistics": asked.statistics})
+                finished(canvas, real).save(path, about | {"seconds": seconds, "statistics": asked.statistics})
                 print(f"{path.name} {seconds:.0f} s", flush=True)
 
 
@@ -90,7 +93,7 @@ def judged(real: Real, test: Tensors, asked) -> None:
 def accuracies(images: list[torch.Tensor], labels: torch.Tensor, real: Real, test: Tensors, asked, augment: str) -> str:
     """Mean and spread over the nets, in percent; one set for all nets, or one for each."""
     protocol = Protocol(families(augment, real.shape), asked.epochs, compiled=asked.compile)
-    net = f"convnet{published_depth(real.shape)}"
+    net = asked.net or f"convnet{published_depth(real.shape)}"
     found = [
         100 * judge(images[r % len(images)], labels, real, test, net=net, protocol=protocol, seed=r)
         for r in range(asked.nets)
@@ -107,10 +110,12 @@ def main() -> None:
     parser.add_argument("--methods", default="dm:1:50+200;dm:10:50+200")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", type=Path, default=Path("condensed"))
+    parser.add_argument("--classify", type=float, help="of idm")
     parser.add_argument("--only", default="", help="judge the files whose names begin so")
     parser.add_argument("--bare", action="store_true", help="judge without coresets beside")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--nets", type=int, default=3)
+    parser.add_argument("--net", help="the net to judge with; the ConvNet for the size of the images by default")
     parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)

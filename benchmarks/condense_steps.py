@@ -4,19 +4,17 @@
 
 The straightforward form goes class after class as published: float32, one batch of real rows at a time, gradients of
 all weights, one backward pass at the end. Of dc and dsa a step is one match, of cafe one match without the learning in
-between. Memory is the most a process of its own held, in GB; loading the data is in it.
+between. Memory is the most that the tensors of one more step held at a time, in MB, above what lay there before it.
 """
 
 import argparse
-import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from condense import opened
+from torch.profiler import ProfilerActivity, profile
 
 from secateur.condensation import CAFE, CONDENSERS
 from secateur.condensation.distribution import features_of
@@ -133,8 +131,17 @@ def stepping(name: str, count: int, form: str, real):
     return step
 
 
-def timed(name: str, count: int, real, rounds: int) -> list[float]:
-    """The median of each form, in turn."""
+def held(step) -> float:
+    """The most that tensors held at a time during a step, in MB above the start."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as told:
+        step()
+    events = [e for e in told.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    return float(np.cumsum([0, *changes]).max()) / 2**20
+
+
+def timed(name: str, count: int, real, rounds: int) -> tuple[list[float], list[float]]:
+    """The median seconds of each form, in turn; and what it held."""
     steps = {form: stepping(name, count, form, real) for form in FORMS}
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     for k in range(rounds + 2):
@@ -143,7 +150,7 @@ def timed(name: str, count: int, real, rounds: int) -> list[float]:
             step()
             if k > 1:  # the first two compile
                 seconds[form].append(time.perf_counter() - began)
-    return [float(np.median(seconds[form])) for form in FORMS]
+    return [float(np.median(seconds[form])) for form in FORMS], [held(steps[form]) for form in FORMS]
 
 
 def main() -> None:
@@ -154,29 +161,20 @@ def main() -> None:
     parser.add_argument("--methods", default="dm,dc,dsa,cafe,idm")
     parser.add_argument("--counts", default="1,10")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", metavar="FORM", help="do two steps in that form and tell the memory")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     real, _ = opened(asked.data, asked.statistics)
     for name in asked.methods.split(","):
         for count in map(int, asked.counts.split(",")):
-            if asked.memory:
-                step = stepping(name, count, asked.memory, real)
-                for _ in range(2):
-                    step()
-                print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}")
-                continue
-            plain, ours, compiled = timed(name, count, real, asked.rounds)
-            given = ["--data", asked.data, "--statistics", asked.statistics, "--methods", name, "--counts", str(count)]
-            held = [
-                subprocess.run(
-                    [sys.executable, __file__, *given, "--memory", form], capture_output=True, text=True, check=True
-                ).stdout.strip()
-                for form in FORMS
-            ]
+            (plain, ours, compiled), memory = timed(name, count, real, asked.rounds)
             cells = [name, count, f"{plain:.3f}", f"{ours:.3f}", f"{plain / ours:.1f}", f"{compiled:.3f}"]
-            print("|", " | ".join(map(str, [*cells, f"{plain / compiled:.1f}", *held])), "|", flush=True)
+            print(
+                "|",
+                " | ".join(map(str, [*cells, f"{plain / compiled:.1f}", *(f"{m:.0f}" for m in memory)])),
+                "|",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ OPTIONS = {
     "select": f"{LIMITS} --json --keep --method --seed",
     "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
     "slim": f"{COMMON} {READING} --flops --rank --sample",
-    "condense": f"{COMMON} {READING} --augment --batch --eval-augment --eval-epochs --evaluate --every --init --method "
-    "--compile --net --nets --per-class --rate --recording --repeats --schedule --sets --soft --statistics --steps",
+    "condense": f"{COMMON} {READING} --augment --batch --classify --eval-augment --eval-epochs --evaluate --every "
+    "--init --method --compile --net --nets --per-class --rate --recording --repeats --schedule --sets "
+    "--soft --statistics --steps --tiles",
     "mine": f"{COMMON} {READING} --at-least --condense-with --epochs --model --net --per-class --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
     "--rules --teachers --validate",

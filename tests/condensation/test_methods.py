@@ -47,7 +47,7 @@ def test_published_settings():
     assert (CAFE().rate, CAFE().momentum, CAFE().init, CAFE().steps, CAFE().batch) == (0.1, 0.5, "noise", 2000, 256)
     assert (CAFE().tell_apart, CAFE().calm, CAFE().restless, CAFE().query) == (0.01, 0.04, 0.03, 128)
     assert (IDM().rate, IDM().momentum, IDM().init, IDM().steps) == (0.2, 0.5, "mosaic", 20_000)
-    assert (IDM().nets, IDM().lessons, IDM().augment, IDM().tiles) == (100, 10, "auto", 2)
+    assert (IDM().nets, IDM().lessons, IDM().augment, IDM().side((3, 32, 32))) == (100, 10, "auto", 2)
     assert [IDM().published(n) for n in (1, 10, 50)] == [(5000, 0.5, 5), (256, 0.5, 30), (256, 0.1, 30)]
     assert SCHEDULE == {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
@@ -251,7 +251,7 @@ class TestMosaics:
     def test_classes_move_in_turn_and_share_their_momentum(self, ground, monkeypatch):
         monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         method, before = IDM(batch=30, classify=0.5), torch.randn(20, 1, 8, 8, generator=stream(5))
-        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.ones_like(before), 0.2, 0.5)
+        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.ones_like(before), 0.2, 0.5, tiles=2)
         learner = method.learner(ground.fresh_net())
         learner.accuracy = 40.0
         state = ground.generator.get_state()
@@ -296,11 +296,25 @@ class TestMosaics:
             assert torch.allclose(ours, theirs, atol=1e-6)
 
     @pytest.mark.parametrize(
-        ("rows", "message"), [((4, 3), "these rows are vectors"), ((4, 1, 9, 8), "9x8 has an odd")]
+        ("rows", "tiles", "message"),
+        [
+            ((4, 3), None, "these rows are vectors"),
+            ((4, 1, 17, 16), None, "tiles: 17x16 cannot be cut into 2 a side"),
+            ((4, 1, 8, 8), 3, "tiles: 8x8 cannot be cut into 3 a side"),
+        ],
     )
-    def test_what_cannot_be_cut_is_refused(self, rows, message):
+    def test_what_cannot_be_cut_is_refused(self, rows, tiles, message):
         with pytest.raises(SecateurError, match=message):
-            idm(Real.of(torch.zeros(rows), torch.tensor([0, 0, 1, 1])), per_class=1, generator=stream())
+            idm(Real.of(torch.zeros(rows), torch.tensor([0, 0, 1, 1])), per_class=1, tiles=tiles, generator=stream())
+
+    @pytest.mark.parametrize(("size", "tiles", "cut"), [(8, None, 1), (16, None, 2), (8, 2, 2), (12, 3, 3)])
+    def test_images_are_cut_where_a_tile_can_show_something_or_as_asked(self, size, tiles, cut):
+        rows = torch.arange(40.0).view(40, 1, 1, 1).expand(40, 1, size, size)
+        real = Real.of(rows, torch.arange(2).repeat_interleave(20))
+        held = idm(real, per_class=2, steps=0, tiles=tiles, generator=stream())
+        assert (held.tiles, held.per_class, held.expanded().per_class) == (cut, 2, 2 * cut**2)
+        shown = held.expanded().display()[..., 0, 0, 0]
+        assert len(set(shown.tolist())) == 4 * cut**2  # a real row of its own in every tile
 
 
 def test_nets_that_keep_statistics_are_not_compiled(real):

@@ -111,7 +111,8 @@ def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_ar
     import datasets
     from PIL import Image
 
-    held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"method": "idm", "steps": 1})
+    asked = TINY | {"method": "idm", "tiles": 2, "steps": 1}
+    held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
     table = datasets.load_dataset(str(tmp_path / "out/synthetic"), split="train")
     assert table["label"] == np.repeat(range(10), 8).tolist()
     assert np.array_equal(np.asarray(table["image"][3]), held.expanded().display()[3, ..., 0])
@@ -230,7 +231,10 @@ class TestBadInput:
             ({"per_class": 500}, "per_class: 500 is more than the .* rows of class"),
             ({"method": "dd"}, "method: expected one of cafe, dc, dm, dsa, idm, got 'dd'"),
             ({"batch": 0}, "batch: expected at least 1, got 0"),
-            ({"method": "idm", "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
+            ({"tiles": 2}, "tiles: dm has none; leave it out"),
+            ({"method": "idm", "classify": -0.1}, "classify: expected at least 0, got -0.1"),
+            ({"method": "idm", "tiles": 0}, "tiles: expected at least 1, got 0"),
+            ({"method": "idm", "tiles": 2, "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
             ({"method": "cafe", "net": "mlp:0.1"}, "net: cafe aligns the blocks of a ConvNet"),
             ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
             ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc, dsa and cafe"),

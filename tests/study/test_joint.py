@@ -128,7 +128,7 @@ def test_noise_may_become_more_rows_than_were_mined(again):
 
 
 def test_mosaics_are_cut_apart(again):
-    out = again(per_class=1, condense_with=f"idm:steps=0,net={NET}")
+    out = again(per_class=1, condense_with=f"idm:tiles=2,steps=0,net={NET}")
     source = open_data(str(out / "joint"))
     assert source.train.labels[100:].tolist() == np.repeat(range(10), 4).tolist()
 
@@ -176,6 +176,11 @@ class TestBadInput:
                 "dm: steps: expected a whole number from 0 on, got 1.5",
             ),
             ({"per_class": 1, "condense_with": "dc:matches=1"}, "dc: matches and epochs go together"),
+            (
+                {"per_class": 1, "condense_with": "idm:classify=-1"},
+                "idm: classify: expected a number from 0 on, got -1.0",
+            ),
+            ({"per_class": 1, "condense_with": "idm:tiles=0"}, "idm: tiles: expected a whole number from 1 on, got 0"),
             ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of mosaic, noise, real, got '3'"),
             ({"per_class": 1, "condense_with": "dm:rate=0"}, "rate: expected a number above 0, got 0"),
             ({"per_class": 1, "condense_with": "dm:net=nett"}, "net: .*nett"),
@@ -204,4 +209,6 @@ class TestBadInput:
         with pytest.raises(SecateurError, match=said):
             again(per_class=7)
         with pytest.raises(SecateurError, match="2 condensed rows would start from 8 mined ones"):
-            again(per_class=2, condense_with="idm")
+            again(per_class=2, condense_with="idm:tiles=2")
+        with pytest.raises(SecateurError, match="7 condensed rows would start from 7 mined ones"):
+            again(per_class=7, condense_with="idm")

@@ -247,8 +247,17 @@ class TestBadInput:
         self.refused(few_digits, tmp_path, message, recording=pruned, per_class=60, init="noise")
 
 
+def test_nets_that_remember_statistics_are_told_of_with_the_way_of_the_papers(few_digits, tmp_path, capsys):
+    asked = {**TINY, "nets": "mlp:0.1;resnet9:0.25", "steps": 0, "repeats": 1, "quiet": False}
+    sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
+    told = [line for line in capsys.readouterr().err.splitlines() if "remembers statistics" in line]
+    assert len(told) == 1
+    assert told[0].startswith("resnet9:0.25 remembers statistics")
+    assert "norm=instance" in told[0]
+
+
 def test_beside_mosaics_stand_random_ones_of_as_many_pixels(few_digits, real, tmp_path):
-    asked = {**TINY, "method": "idm", "steps": 0, "repeats": 1}
+    asked = {**TINY, "method": "idm", "tiles": 2, "steps": 0, "repeats": 1}
     held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
     rows = json.loads((tmp_path / "out/condense.json").read_text())["rows"]
     assert [row["rows"] for row in rows] == ["idm", *CORESETS, MOSAICS]

@@ -50,6 +50,10 @@ def condense(
         str | None,
         typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class; of cafe at most"),
     ] = None,
+    tiles: Annotated[int | None, typer.Option(help="of idm: images in one, a side; 2, and 1 below 16 pixels")] = None,
+    classify: Annotated[
+        float | None, typer.Option(help="of idm: the weight of cross-entropy; 0.5, and 0.1 from 50 a class on")
+    ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")
     ] = False,
@@ -84,9 +88,9 @@ def condense(
 
     held = run(
         data, per_class=per_class, method=method, steps=steps, init=init, net=net, augment=augment, rate=rate,
-        batch=batch, schedule=matches, compiled=compiled, statistics=statistics, every=every, sets=sets, nets=nets,
-        repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment, recording=recording, soft=soft,
-        evaluate=evaluate,
+        batch=batch, schedule=matches, tiles=tiles, classify=classify, compiled=compiled, statistics=statistics,
+        every=every, sets=sets, nets=nets, repeats=repeats, eval_epochs=eval_epochs, eval_augment=eval_augment,
+        recording=recording, soft=soft, evaluate=evaluate,
         **job.options,
     )  # fmt: skip
     _tell(held, job, evaluate=evaluate)

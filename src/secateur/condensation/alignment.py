@@ -68,7 +68,6 @@ class CAFE:
     query: int = 128
     matches: int = 50
     epochs: int = 50
-    tiles: int = 1
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Images alone, whose depths are known."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
 from secateur.condensation.learner import Learner
-from secateur.condensation.mosaic import SIDE, expand
+from secateur.condensation.mosaic import expand, side_for
 from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
@@ -30,7 +30,6 @@ class DM:
     augment: str | None = "auto"
     steps: int = 20_000
     batch: int = 256
-    tiles: int = 1
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Everything can be matched: images, and vectors under an mlp."""
@@ -58,7 +57,7 @@ class IDM:
     batch: real rows of each class a step, by default 256, and all up to 5,000 at 1 a class. classify: what the
     cross-entropy weighs for each percent of a net's accuracy, by default 0.1 from 50 a class on and 0.5 below. fresh: a
     new net joins every so many steps, by default 5 at 1 a class and 30 above. nets: at most; lessons: steps that a net
-    learns when it is its turn.
+    learns when it is its turn. tiles: a side of an image, by default `mosaic.side_for` it.
     """
 
     rate: float = 0.2
@@ -71,16 +70,26 @@ class IDM:
     fresh: int | None = None
     nets: int = 100
     lessons: int = 10
-    tiles: int = SIDE
+    tiles: int | None = None
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
-        """Images that can be cut into four."""
+        """Images that can be cut."""
         if len(real.shape) != 3:
-            raise SecateurError("data: idm cuts images into four, and these rows are vectors; use method dm")
-        if real.shape[1] % SIDE or real.shape[2] % SIDE:
+            raise SecateurError("data: idm cuts images into tiles, and these rows are vectors; use method dm")
+        side, (height, width) = self.side(real.shape), real.shape[1:]
+        if side < 1 or height % side or width % side:
             raise SecateurError(
-                f"data: idm cuts images into four, and {real.shape[1]}x{real.shape[2]} has an odd side; resize them"
+                f"tiles: {height}x{width} cannot be cut into {side} a side; take another number, 1 to leave images "
+                f"whole (--tiles 1), or resize them"
             )
+
+    def side(self, shape: tuple[int, ...]) -> int:
+        """Tiles a side of an image (channels, height, width).
+
+        >>> IDM().side((3, 32, 32)), IDM().side((1, 8, 8)), IDM(tiles=2).side((1, 8, 8))
+        (2, 1, 2)
+        """
+        return side_for(shape) if self.tiles is None else self.tiles
 
     def published(self, per_class: int) -> tuple[int, float, int]:
         """batch, classify, fresh.
@@ -117,7 +126,7 @@ class IDM:
         total, size = torch.zeros((), device=aims.device), len(canvas.images) // len(aims)
         for c, (aim, vary) in enumerate(zip(aims, transforms, strict=True)):
             rows = canvas.leaf()
-            tiles = expand(rows[c * size : (c + 1) * size])
+            tiles = expand(rows[c * size : (c + 1) * size], canvas.tiles)
             features = ground.passes.features(body, tiles if vary is None else vary(tiles)).float()
             labels = torch.full((len(features),), c, device=rows.device)
             error = F.cross_entropy(head(features), labels)
@@ -229,26 +238,31 @@ def idm(
     augment: str | None = "auto",
     rate: float | None = None,
     batch: int | None = None,
+    tiles: int | None = None,
+    classify: float | None = None,
     compiled: bool = False,
     watch: Watch | None = None,
 ) -> Synthetic:
-    """Learn mosaics of four smaller images, by `dm` under nets that have learned a little, and by their answers.
+    """Learn mosaics of smaller images, by `dm` under nets that have learned a little, and by their answers.
 
-    Each image is four (`Synthetic.expanded` cuts them apart): `per_class` counts what is stored, and four times as many
-    are trained on. A queue holds up to 100 nets; a step takes one of them, moves the images class by class against
-    |mean of real features - mean of synthetic features|^2 + w * the net's accuracy in percent * the cross-entropy of
-    the synthetic images, w 0.5 and from 50 a class on 0.1, then lets two nets learn from ten batches of 256 real rows.
-    Source: arXiv:2307.09742; the settings, by rows a class, are those of its commands for CIFAR-10. accuracy is that of
-    a net's last ten batches, where the code takes the mean since it last evaluated; and the rows are those of the last
-    step, where the code keeps those that did best on the test split. Raises SecateurError for vectors and odd sides.
+    tiles: a side of an image, 2 as published: each is four (`Synthetic.expanded` cuts them apart), `per_class`
+    counts what is stored, and four times as many are trained on. Images of less than 16 pixels, whose quarters
+    would show nothing, stay whole where nothing is said. A queue holds up to 100 nets; a step takes one of them,
+    moves the images class by class against |mean of real features - mean of synthetic features|^2 + w * the net's
+    accuracy in percent * the cross-entropy of the synthetic images, w (classify) 0.5 and from 50 a class on 0.1,
+    then lets two nets learn from ten batches of 256 real rows. Where nets are soon right about everything, as on
+    digits, a lower w did better: benchmarks/condense.md. Source: arXiv:2307.09742; the settings, by rows a class,
+    are those of its commands for CIFAR-10. accuracy is that of a net's last ten batches, where the code takes the
+    mean since it last evaluated; and the rows are those of the last step, where the code keeps those that did best
+    on the test split. Raises SecateurError for vectors, and sides that cannot be cut so.
 
-    >>> pixels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 1, 8, 8)
+    >>> pixels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 1, 16, 16)
     >>> real = Real.of(pixels, torch.arange(2).repeat_interleave(4))
     >>> held = idm(real, per_class=1, steps=0, generator=torch.Generator())
     >>> len(held.images), sorted(held.expanded().display()[:4, 0, 0, 0].tolist())
     (2, [0, 1, 2, 3])
     """
-    method = IDM(batch=batch)
+    method = IDM(batch=batch, tiles=tiles, classify=classify)
     ground = Ground.of(data, generator, net=net, augment=augment, compiled=compiled)
     canvas = begin(method, ground, per_class=per_class, init=init, rate=rate)
     return grow(method, canvas, ground, steps=steps, watch=watch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.condensation.learner import Learner
+from secateur.condensation.mosaic import SIDE
 from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real, start
 from secateur.condensation.siamese import Draw, draw, families
@@ -24,7 +25,7 @@ class Canvas:
     """The synthetic rows while they are learned: SGD with momentum, no decay, no clipping.
 
     images, velocity: (classes * per_class, ...) float32; labels: (classes * per_class,). step: how many are done.
-    nets: those a method keeps from step to step.
+    nets: those a method keeps from step to step. tiles: a side of an image.
     """
 
     images: Tensor
@@ -33,6 +34,7 @@ class Canvas:
     rate: float
     momentum: float
     step: int = 0
+    tiles: int = 1
     nets: list[Learner] = field(default_factory=list)
 
     def move(self, gradient: Tensor, *, share: float = 1.0) -> None:
@@ -97,7 +99,7 @@ class Ground:
 
 @runtime_checkable
 class Condenser(Protocol):
-    """A published way to learn the rows: frozen, with its paper's defaults. tiles: a side of what is in an image."""
+    """A published way to learn the rows: frozen, with its paper's defaults."""
 
     @property
     def rate(self) -> float: ...
@@ -109,9 +111,6 @@ class Condenser(Protocol):
     def augment(self) -> str | None: ...
     @property
     def steps(self) -> int: ...
-
-    @property
-    def tiles(self) -> int: ...
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Raise SecateurError for what it cannot do."""
@@ -131,6 +130,15 @@ class Keeping(Protocol):
         ...
 
 
+@runtime_checkable
+class Tiling(Protocol):
+    """A condenser whose images are mosaics."""
+
+    def side(self, shape: tuple[int, ...]) -> int:
+        """Tiles a side of an image (channels, height, width)."""
+        ...
+
+
 Watch = Callable[[Canvas, Tensor], None]
 """Is told after each step: the canvas, and the loss of the step."""
 
@@ -144,10 +152,23 @@ def begin(
     ground.passes.check(net)
     if rate is not None and not 0 < rate < float("inf"):
         raise SecateurError(f"rate: expected a number above 0, got {rate}")
-    chosen = method.init if init is None else init
-    images = start(ground.real, per_class=per_class, generator=ground.generator, init=chosen)
+    chosen, tiles = method.init if init is None else init, tiles_of(method, ground.real.shape)
+    images = start(
+        ground.real, per_class=per_class, generator=ground.generator, init=chosen,
+        side=begun_side(method, ground.real.shape),
+    )  # fmt: skip
     labels = torch.arange(ground.real.classes, device=images.device).repeat_interleave(per_class)
-    return Canvas(images, labels, torch.zeros_like(images), rate or method.rate, method.momentum)
+    return Canvas(images, labels, torch.zeros_like(images), rate or method.rate, method.momentum, tiles=tiles)
+
+
+def tiles_of(method: Condenser, shape: tuple[int, ...]) -> int:
+    """Tiles a side of an image; 1 where images are not cut."""
+    return method.side(shape) if isinstance(method, Tiling) else 1
+
+
+def begun_side(method: Condenser, shape: tuple[int, ...]) -> int:
+    """Real rows a side of each mosaic that rows may begin as: of what is cut as many as are cut."""
+    return method.side(shape) if isinstance(method, Tiling) else SIDE
 
 
 def grow(method: Condenser, canvas: Canvas, ground: Ground, *, steps: int, watch: Watch | None = None) -> Synthetic:
@@ -159,9 +180,9 @@ def grow(method: Condenser, canvas: Canvas, ground: Ground, *, steps: int, watch
         canvas.step += 1
         if watch is not None:
             watch(canvas, loss)
-    return finished(method, canvas, ground.real)
+    return finished(canvas, ground.real)
 
 
-def finished(method: Condenser, canvas: Canvas, real: Real) -> Synthetic:
+def finished(canvas: Canvas, real: Real) -> Synthetic:
     """The rows as they stand."""
-    return Synthetic(canvas.images, canvas.labels, real.mean, real.spread, tiles=method.tiles)
+    return Synthetic(canvas.images, canvas.labels, real.mean, real.spread, tiles=canvas.tiles)

@@ -33,7 +33,6 @@ class DC:
     batch: int = 256
     matches: int | None = None
     epochs: int | None = None
-    tiles: int = 1
 
     def schedule(self, per_class: int) -> tuple[int, int]:
         """Matches a net, and epochs between two. Raises SecateurError for a count without a published one.

@@ -111,12 +111,14 @@ def _statistics(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return mean, spread
 
 
-def start(real: Real, *, per_class: int, generator: torch.Generator, init: str | np.ndarray = "noise") -> Tensor:
+def start(
+    real: Real, *, per_class: int, generator: torch.Generator, init: str | np.ndarray = "noise", side: int = SIDE
+) -> Tensor:
     """What condensing begins with: (classes * per_class, ...) normalised float32, class by class.
 
-    init: `noise`, standard normal; `real`, random rows of each class; `mosaic`, four random rows of the class shrunk
-    into each; or ids of the train split, per_class of each class in any order, as a selector returns them. Raises
-    SecateurError for fewer rows than asked for.
+    init: `noise`, standard normal; `real`, random rows of each class; `mosaic`, side x side random rows of the class
+    shrunk into each; or ids of the train split, per_class of each class in any order, as a selector returns them.
+    Raises SecateurError for fewer rows than asked for.
 
     >>> real = Real.of(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 1]))
     >>> start(real, per_class=1, generator=torch.Generator(), init=np.array([2, 0])).flatten()
@@ -129,13 +131,13 @@ def start(real: Real, *, per_class: int, generator: torch.Generator, init: str |
     if isinstance(init, str):
         if init not in ("real", "mosaic"):
             raise unknown("init", init, ["noise", "real", "mosaic"])
-        each = SIDE**2 if init == "mosaic" else 1
+        each = side**2 if init == "mosaic" else 1
         _check_enough(real, per_class, each)
         places = [m[torch.randperm(len(m), generator=generator)[: each * per_class]] for m in real.members]
     else:
         places = _named(real, np.asarray(init), per_class)
     rows = real.normalise(real.rows[torch.cat(places).to(real.rows.device)])
-    return compose(rows) if isinstance(init, str) and init == "mosaic" else rows
+    return compose(rows, side) if isinstance(init, str) and init == "mosaic" else rows
 
 
 def _check_enough(real: Real, per_class: int, each: int) -> None:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from secateur.condensation.mosaic import SIDE, expand
+from secateur.condensation.mosaic import expand
 from secateur.errors import StoreError
 from secateur.store.files import replacing
 
@@ -23,7 +23,8 @@ class Synthetic:
 
     images: (classes * per_class, channels, height, width) or (classes * per_class, dims), normalised float32, not
     clipped; labels: (classes * per_class,) int64; mean, spread: a value a channel (a dimension), in the units of the
-    real rows: 0 to 255 for images. tiles: 2 where an image is a mosaic of 2 x 2, to be cut apart before training.
+    real rows: 0 to 255 for images. tiles: above 1 where an image is a mosaic of tiles x tiles, to be cut apart before
+    training.
     """
 
     images: Tensor
@@ -50,7 +51,9 @@ class Synthetic:
         """What nets are trained on: the tiles of mosaics as images of their own, everything else as it is."""
         if self.tiles == 1:
             return self
-        return replace(self, images=expand(self.images), labels=self.labels.repeat_interleave(SIDE**2), tiles=1)
+        return replace(
+            self, images=expand(self.images, self.tiles), labels=self.labels.repeat_interleave(self.tiles**2), tiles=1
+        )
 
     def display(self) -> np.ndarray:
         """To look at, in the units of the real rows: uint8 (rows, height, width, channels), clipped to what a pixel can

@@ -33,9 +33,9 @@ CONDENSERS = {
         ("init", "rate", "schedule", "augment", "batch"),
     ),
     "idm": Row(
-        "Mosaics of four smaller images, by dm under nets that learn, and by their answers.",
+        "Mosaics of smaller images, by dm under nets that learn, and by their answers.",
         "arXiv:2307.09742",
-        ("init", "rate", "augment", "batch"),
+        ("init", "rate", "augment", "batch", "tiles", "classify"),
     ),
 }
 """By name."""

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
-from secateur.condensation.frame import Canvas, Ground, Keeping, begin, finished, grow
+from secateur.condensation.frame import Canvas, Ground, Keeping, begin, finished, grow, tiles_of
 from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
@@ -39,6 +39,8 @@ def condense(
     rate: float | None = None,
     batch: int | None = None,
     schedule: tuple[int, int] | None = None,
+    tiles: int | None = None,
+    classify: float | None = None,
     compiled: bool = False,
     statistics: str = "data",
     every: int | None = None,
@@ -60,21 +62,21 @@ def condense(
 ) -> Synthetic:
     """Learn `per_class` synthetic rows a class that train a net as the data would, by a method of CONDENSERS.
 
-    steps, init, augment, rate, batch (real rows of each class a step), schedule: the method's own by default; init may
-    be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the
-    data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a tenth, the state is kept,
-    from which the job goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for
-    `load_dataset` and `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows
-    as learned, and OUT/contact.png, the images on one page. sets: learned apart (the papers: 5), others in OUT/sets/.
-    Then, unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
-    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or eval_augment
-    (several separated by ;), beside coresets of as many rows at the same augmentation: OUT/condense.json, and
-    OUT/report.html with it all. recording: the OUT folder of `record` on the same data, whose net gives the features of
-    herding and k-center, and whose scores the coresets forgetting and dual. soft: train nets with the soft labels of
-    that net too. Raises SecateurError for what cannot be, NonFiniteError where rows would leave the finite numbers:
-    what was good stays. Run again, it reads the result.
+    steps, init, augment, rate, batch (real rows of each class a step), schedule, tiles, classify: the method's own by
+    default; init may be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`.
+    statistics: of the data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a
+    tenth, the state is kept, from which the job goes on to the same bytes, and what is there so far is written:
+    OUT/synthetic/, a data set for `load_dataset` and `train` with the test split of the data (mosaics cut apart),
+    OUT/synthetic.safetensors, the rows as learned, and OUT/contact.png, the images on one page. sets: learned apart
+    (the papers: 5), others in OUT/sets/. Then, unless evaluate is False, nets (by default the one condensed with;
+    several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the papers: 20), with
+    the augmentation of the method or eval_augment (several separated by ;), beside coresets of as many rows at the
+    same augmentation: OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of `record` on
+    the same data, whose net gives the features of herding and k-center, and whose scores the coresets forgetting
+    and dual. soft: train nets with the soft labels of that net too. Raises SecateurError for what cannot be,
+    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
     """
-    chosen = _chosen(method, augment, batch, schedule)
+    chosen = _chosen(method, augment, {"batch": batch, "tiles": tiles, "classify": classify}, schedule)
     total = chosen.steps if steps is None else steps
     every = min(100, max(total // 10, 1)) if every is None else every
     for name, value in (("every", every), ("sets", sets), ("repeats", repeats)):
@@ -96,15 +98,21 @@ def condense(
         return learned[0]
 
 
-def _chosen(method: str, augment: str | None, batch: int | None, schedule: tuple[int, int] | None) -> Condenser:
+def _chosen(
+    method: str, augment: str | None, numbers: dict[str, float | None], schedule: tuple[int, int] | None
+) -> Condenser:
     """The method with what is asked of it. Raises SecateurError for what it does not have."""
     if method not in CONDENSERS:
         raise unknown("method", method, list(CONDENSERS))
     if method == "dc" and augment not in (None, "off"):
         raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
-    if batch is not None and batch < 1:
-        raise SecateurError(f"batch: expected at least 1, got {batch}")
-    options = {} if batch is None else {"batch": batch}
+    options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    for name, value in options.items():
+        if name not in ROWS[method].knobs:
+            raise SecateurError(f"{name}: {method} has none; leave it out")
+        least = 0 if name == "classify" else 1
+        if not least <= value < float("inf"):
+            raise SecateurError(f"{name}: expected at least {least}, got {value}")
     if schedule is not None:
         if "schedule" not in ROWS[method].knobs:
             raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
@@ -153,6 +161,7 @@ class _Plan:
             "init": self.condenser.init if init is None else init, "net": self.ground(k).net,
             "augment": self.augment, "rate": self.rate or self.condenser.rate, "batch": vars(self.condenser)["batch"],
             "schedule": None if self.schedule is None else list(self.schedule), "statistics": self.statistics,
+            "tiles": tiles_of(self.condenser, self.real.shape), "classify": vars(self.condenser).get("classify"),
             "compiled": self.compiled,
             "seed": self.seed, "set": k,
         }  # fmt: skip
@@ -215,7 +224,7 @@ class _Plan:
             if at.step % self.every and at.step < self.steps:
                 return
             if at.step < self.steps:
-                self._write(finished(self.condenser, at, ground.real), path, asked | {"step": at.step}, k)
+                self._write(finished(at, ground.real), path, asked | {"step": at.step}, k)
                 keep(state, at, ground, asked)
             told = {"set": k, "step": at.step, "loss": float(loss), "seconds": time.perf_counter() - began}
             self.work.out.log("condensed", **told)
@@ -223,7 +232,7 @@ class _Plan:
         try:
             return grow(self.condenser, canvas, ground, steps=self.steps, watch=watch)
         except NonFiniteError:
-            self._write(finished(self.condenser, canvas, ground.real), path, asked | {"step": canvas.step}, k)
+            self._write(finished(canvas, ground.real), path, asked | {"step": canvas.step}, k)
             raise
 
     def _write(self, held: Synthetic, path: Path, about: dict[str, Any], k: int) -> None:

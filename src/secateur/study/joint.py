@@ -10,8 +10,7 @@ import torch
 
 from secateur import specs
 from secateur.condensation import CONDENSERS, Real
-from secateur.condensation.frame import Ground, begin
-from secateur.condensation.mosaic import SIDE
+from secateur.condensation.frame import Ground, begin, begun_side
 from secateur.data.mined import mined_rows
 from secateur.data.source import Source
 from secateur.data.synthetic import write_joint
@@ -26,8 +25,8 @@ from secateur.training.seeding import generator
 
 NAME = "condense_with"
 """How errors call the spec."""
-STARTS = {"noise": 0, "real": 1, "mosaic": SIDE**2}
-"""What rows may start as, and how many mined ones that takes for each."""
+STARTS = ("noise", "real", "mosaic")
+"""What rows may start as."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Knobs:
     batch: int | None = None
     matches: int | None = None
     epochs: int | None = None
+    tiles: int | None = None
+    classify: float | None = None
     every: int = 100
 
 
@@ -81,23 +82,24 @@ class Condensing:
         return {
             "per_class": self.per_class, "method": self.method, "steps": knobs.steps, "init": knobs.init or None,
             "net": knobs.net or None, "augment": knobs.augment or None, "rate": knobs.rate, "batch": knobs.batch,
-            "schedule": schedule,
+            "schedule": schedule, "tiles": knobs.tiles,
+            "classify": knobs.classify,
         }  # fmt: skip
 
     def check(self, source: Source) -> None:
         """Raise SecateurError for what cannot be done with rows such as the labelled ones: before anything is mined."""
         train = source.train
         firsts = [train.usable[train.labels[train.usable] == c][0] for c in range(len(source.classes))]
-        rows = torch.from_numpy(np.stack([train.decoded(int(i)) for i in firsts]))
-        rows = rows.permute(0, 3, 1, 2) if rows.ndim == 4 else rows
+        rows = torch.stack([_row(source, int(i)) for i in firsts])
         real = Real.of(rows, torch.arange(len(rows)), names=source.classes)
         ground = Ground.of(
             real, generator(0, "rehearsal"), net=self.knobs.net or None, augment=self.knobs.augment or "off"
         )
         begin(self._condenser, ground, per_class=self.per_class, init="noise", rate=self.knobs.rate)
 
-    def check_mined(self, mined: Mined, names: tuple[str, ...]) -> None:
-        """Raise SecateurError where too little of a class was mined to be condensed."""
+    def check_mined(self, mined: Mined, source: Source) -> None:
+        """Raise SecateurError where too little of a class was mined to be condensed. source: the labelled rows."""
+        names = source.classes
         counts = np.bincount(mined.labels, minlength=len(names))
         few = int(counts.argmin())
         ways = "mine more of it (a higher --top, a lower --at-least, more in the pool)"
@@ -105,7 +107,7 @@ class Condensing:
             raise SecateurError(
                 f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
             )
-        needed = STARTS[self.knobs.init or self._condenser.init] * self.per_class
+        needed = self._taken(tuple(_row(source, int(source.train.usable[0])).shape)) * self.per_class
         if counts[few] < needed:
             raise SecateurError(
                 f"per_class: {self.per_class} condensed rows would start from {needed} mined ones, and of class "
@@ -113,10 +115,23 @@ class Condensing:
                 f"({NAME}={self.method}:init=noise), or {ways}"
             )
 
+    def _taken(self, shape: tuple[int, ...]) -> int:
+        """How many mined rows a synthetic one of that shape starts from."""
+        start = self.knobs.init or self._condenser.init
+        if start == "mosaic":
+            return begun_side(self._condenser, shape) ** 2
+        return 0 if start == "noise" else 1
+
     @property
     def _condenser(self) -> Any:
-        given = {"batch": self.knobs.batch, "matches": self.knobs.matches, "epochs": self.knobs.epochs}
+        given = {name: getattr(self.knobs, name) for name in ("batch", "matches", "epochs", "tiles", "classify")}
         return CONDENSERS[self.method](**{name: value for name, value in given.items() if value is not None})
+
+
+def _row(source: Source, i: int) -> torch.Tensor:
+    """Row i, channels first."""
+    row = torch.from_numpy(source.train.decoded(i))
+    return row.permute(2, 0, 1) if row.ndim == 3 else row
 
 
 def _check_knobs(method: str, knobs: Knobs) -> None:
@@ -128,10 +143,12 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
             raise unknown(
                 f"{NAME} {method}: knob", f.name, [n.name for n in dataclasses.fields(knobs) if n.name in own]
             )
-    for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0)):
+    for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0), ("tiles", 1)):
         value = getattr(knobs, name)
         if value is not None and (not isinstance(value, int) or value < least):
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
+    if knobs.classify is not None and not 0 <= knobs.classify < float("inf"):
+        raise SecateurError(f"{NAME} {method}: classify: expected a number from 0 on, got {knobs.classify}")
     if (knobs.matches is None) != (knobs.epochs is None):
         raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
     if knobs.init not in ("", *STARTS):
@@ -144,7 +161,7 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
     OUT/condensed is a folder as `condense` makes them, from which a stopped run goes on. Asked for otherwise than
     before, or after other rows were mined, both are made anew. Raises SecateurError where too little was mined.
     """
-    how.check_mined(mined, work.source.classes)
+    how.check_mined(mined, work.source)
     rows = mined_rows(work.source, pool, mined.ids, mined.labels)
     asked = how.options | {"seed": seed, "rows": rows.fingerprint}
     out, joint = work.out, work.out / "joint"

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from secateur.condensation import Real, Synthetic
+from secateur.condensation.passes import keeps_statistics
 from secateur.condensation.protocol import Protocol, Soft, judge
 from secateur.condensation.real import start
 from secateur.condensation.siamese import families
@@ -25,6 +26,11 @@ from secateur.training.nets import build
 
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
+STATISTICS = (
+    "remembers statistics of what it trains on, which condensed rows do not share with real ones; the papers put "
+    "instance norm in place of batch norm (resnet18:norm=instance)"
+)
+"""Of nets with batch norm."""
 MOSAICS = "random-mosaics"
 """Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
@@ -33,6 +39,7 @@ MOSAICS = "random-mosaics"
 class Judging:
     """nets: specs; protocols: by augmentation; repeats: nets a set; whole: are they as long as published? recorded: a
     run on the same data, whose net and scores serve coresets. soft: its net as a teacher, where it is to be one.
+    remembering: those of the nets that have batch norm.
     """
 
     nets: tuple[str, ...]
@@ -42,6 +49,7 @@ class Judging:
     seed: int
     recorded: Recorded | None
     soft: Soft | None
+    remembering: tuple[str, ...]
 
     @classmethod
     def make(
@@ -72,13 +80,17 @@ class Judging:
             protocol = Protocol(families(name, real.shape), epochs, compiled=compiled)
             if protocol not in protocols.values():
                 protocols[name] = protocol
+        remembering = []
         for spec in nets.split(";"):
             try:
-                build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
+                net = build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
             except SecateurError as error:
                 raise SecateurError(f"nets, several separated by ;: {error}") from None
+            if keeps_statistics(net):
+                remembering.append(spec)
         teacher = Soft(recorded.net) if recorded is not None and soft else None
-        return cls(tuple(nets.split(";")), protocols, repeats, epochs is None, seed, recorded, teacher)
+        specs = tuple(nets.split(";"))
+        return cls(specs, protocols, repeats, epochs is None, seed, recorded, teacher, tuple(remembering))
 
     @property
     def coresets(self) -> tuple[str, ...]:
@@ -128,6 +140,8 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     if work.source.test is None:
         work.progress.say("no test split: the condensed set is not judged; name one with --test")
         return False
+    for spec in how.remembering:
+        work.progress.say(f"{spec} {STATISTICS}")
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
@@ -171,7 +185,9 @@ def _rows(
     """The rows (classes * per_class, ...) to train on, and their labels. A random coreset is another for each seed."""
     if kind == MOSAICS:
         stream = seeding.generator(seed, "random mosaics")
-        held = replace(held, images=start(real, per_class=held.per_class, generator=stream, init="mosaic"))
+        held = replace(
+            held, images=start(real, per_class=held.per_class, generator=stream, init="mosaic", side=held.tiles)
+        )
     if kind not in CORESETS + SCORED:
         shown = held.expanded()
         return shown.images, shown.labels
