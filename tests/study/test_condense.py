@@ -203,6 +203,7 @@ def test_the_command_prints_for_people_and_machines(tmp_path):
     assert told["rows"] == 10
     shown = run(*asked).stdout
     assert "10 rows, 1 a class" in shown
+    assert f"secateur train {tmp_path / 'out/synthetic'} --net {SMALL} --epochs 300" in shown
     assert "fast, 1 x 1 nets" in shown
     assert "herding" in shown
 

@@ -108,6 +108,7 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
         [
             ["condensed", f"{len(held.labels)} rows, {held.per_class} a class{_cut(held)}"],
             ["data", str(job.out / "synthetic")],
+            ["to train", f"secateur train {job.out / 'synthetic'} --net {_net(held, job)} --epochs 300 --out OUT"],
         ]
     )
     if found is None:
@@ -130,6 +131,11 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     head = ["accuracy", *numbers, *(["soft", *numbers] if soft else [])]
     show.table(title, ["rows", "net", "augment", *head], rows)
     show.pairs([["report", str(job.out / "report.html")]])
+
+
+def _net(held: Any, job: o.Job) -> str:
+    """What it was condensed with: other nets may not take to it."""
+    return str(held.about(job.out / "synthetic.safetensors")["net"])
 
 
 def _numbers(line: dict[str, Any], mean: str, prefix: str) -> list[str]:

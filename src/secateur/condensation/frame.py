@@ -152,13 +152,12 @@ def begin(
     ground.passes.check(net)
     if rate is not None and not 0 < rate < float("inf"):
         raise SecateurError(f"rate: expected a number above 0, got {rate}")
-    chosen, tiles = method.init if init is None else init, tiles_of(method, ground.real.shape)
-    images = start(
-        ground.real, per_class=per_class, generator=ground.generator, init=chosen,
-        side=begun_side(method, ground.real.shape),
-    )  # fmt: skip
+    chosen, shape = method.init if init is None else init, ground.real.shape
+    side = begun_side(method, shape)
+    images = start(ground.real, per_class=per_class, generator=ground.generator, init=chosen, side=side)
     labels = torch.arange(ground.real.classes, device=images.device).repeat_interleave(per_class)
-    return Canvas(images, labels, torch.zeros_like(images), rate or method.rate, method.momentum, tiles=tiles)
+    still, tiles = torch.zeros_like(images), tiles_of(method, shape)
+    return Canvas(images, labels, still, rate or method.rate, method.momentum, tiles=tiles)
 
 
 def tiles_of(method: Condenser, shape: tuple[int, ...]) -> int:
@@ -167,7 +166,7 @@ def tiles_of(method: Condenser, shape: tuple[int, ...]) -> int:
 
 
 def begun_side(method: Condenser, shape: tuple[int, ...]) -> int:
-    """Real rows a side of each mosaic that rows may begin as: of what is cut as many as are cut."""
+    """Real rows a side where rows begin as mosaics: as many as an image will be cut into, SIDE where it will not be."""
     return method.side(shape) if isinstance(method, Tiling) else SIDE
 
 
