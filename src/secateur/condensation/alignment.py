@@ -101,9 +101,9 @@ class CAFE:
         varied, own = [], list(torch.split(rows, size))
         for real, synthetic in zip(ground.real.draw(self.batch, ground.generator), own, strict=True):
             vary = ground.transform()
-            lines = ground.passes.without_graph(taps, real if vary is None else vary(real))
-            aims.append(lines.float().mean(0))
-            last.append(lines[:, -taps.last :].float())
+            aim, ends = ground.passes.digest(taps, real if vary is None else vary(real), last=taps.last)
+            aims.append(aim)
+            last.append(ends)
             varied.append(synthetic if vary is None else vary(synthetic))
         means = class_means(ground.passes.features(taps, torch.cat(varied)), [size] * len(own))
         loss = (torch.stack(aims) - means).square().sum()

@@ -53,6 +53,22 @@ class Passes:
         with torch.no_grad():
             return torch.cat([self.features(net, part) for part in parts(net, rows)])
 
+    def digest(self, net: nn.Module, rows: Tensor, last: int) -> tuple[Tensor, Tensor]:
+        """Of `features`, in parts that are not kept and without a graph: their mean over all rows (dims,), and the last
+        so many of each row (rows, last), in float32.
+
+        >>> Passes().digest(nn.Identity(), torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 9.0]]), last=1)
+        (tensor([2., 3., 6.]), tensor([[3.],
+                [9.]]))
+        """
+        total, kept = torch.zeros((), device=rows.device), []
+        with torch.no_grad():
+            for part in parts(net, rows):
+                made = self.features(net, part)
+                total = total + made.sum(0, dtype=torch.float32)
+                kept.append(made[:, -last:].float())
+        return total / len(rows), torch.cat(kept)
+
     def gradients(self, net: nn.Module, rows: Tensor, labels: Tensor) -> tuple[Tensors, Tensor]:
         """Of the mean cross-entropy, by name of the weight; and the share of rows that the net has right (scalar).
 
