@@ -9,8 +9,10 @@ import torch
 import secateur as sc
 from secateur.condensation import Synthetic
 from secateur.condensation.protocol import Protocol, fit
+from secateur.data.source import open_data
 from secateur.errors import DataError, NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.progress import Progress
+from secateur.store.tables import Subset
 from secateur.training.nets import build
 from tests.cli.test_cli import run
 from tests.condensation.conftest import SMALL
@@ -196,6 +198,33 @@ class TestJudging:
         assert (tmp_path / "out/report.html").exists()  # with the images
 
 
+class TestStartingFromASubset:
+    @pytest.fixture
+    def subset(self, few_digits, tmp_path):
+        """Two digits of each class, the last ones, as a folder of `select` holds them."""
+        labels = few_digits[0][1]
+        ids = np.concatenate([np.flatnonzero(labels == c)[-2:] for c in range(10)])
+        fingerprint = open_data(few_digits[0], test=few_digits[1]).fingerprint
+        Subset.given(ids, labels=labels, fingerprint=fingerprint).save(tmp_path / "chosen/subset.parquet")
+        return tmp_path / "chosen"
+
+    def test_its_rows_are_what_is_learned_from(self, few_digits, subset, tmp_path):
+        images, labels = few_digits[0]
+        asked = {**TINY, "steps": 0, "evaluate": False, "init": str(subset)}
+        held = sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **asked)
+        for c in range(10):
+            assert np.array_equal(held.display()[2 * c : 2 * c + 2, ..., 0], images[np.flatnonzero(labels == c)[-2:]])
+
+    def test_of_other_data_it_is_refused(self, few_digits, subset, tmp_path):
+        images, labels = few_digits[0]
+        with pytest.raises(WrongData):
+            sc.condense((images[:500], labels[:500]), out=tmp_path / "out", **TINY, init=subset)
+
+    def test_one_of_another_size_is_refused(self, few_digits, subset, tmp_path):
+        with pytest.raises(SecateurError, match="init: expected 3 ids of class '0', got 2"):
+            sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"per_class": 3}, init=subset)
+
+
 def test_the_command_prints_for_people_and_machines(tmp_path):
     asked = ["condense", "digits", "--per-class", "1", "--steps", "1", "--net", SMALL, "--eval-epochs", "1"]
     asked += ["--repeats", "1", "--out", tmp_path / "out", "--threads", "1"]
@@ -232,6 +261,7 @@ class TestBadInput:
             ({"per_class": 500}, "per_class: 500 is more than the .* rows of class"),
             ({"method": "dd"}, "method: expected one of cafe, dc, dm, dsa, idm, got 'dd'"),
             ({"batch": 0}, "batch: expected at least 1, got 0"),
+            ({"init": "reel"}, "init: expected one of mosaic, noise, real, the OUT folder of a subset, got 'reel'"),
             ({"tiles": 2}, "tiles: dm has none; leave it out"),
             ({"method": "idm", "classify": -0.1}, "classify: expected at least 0, got -0.1"),
             ({"method": "idm", "tiles": 0}, "tiles: expected at least 1, got 0"),

@@ -34,7 +34,8 @@ def condense(
         int | None, typer.Option(help="by default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe")
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="noise, real or mosaic; dm and dsa start real, dc and cafe from noise")
+        str | None,
+        typer.Option(help="noise, real, mosaic or the OUT of a subset; by default the method's own"),
     ] = None,
     net: Annotated[
         str | None, typer.Option(help="the net to condense with: convnet1 to 5 by size, for vectors mlp")

@@ -11,6 +11,8 @@ from secateur.condensation.mosaic import SIDE, compose
 from secateur.errors import SecateurError
 from secateur.registry import unknown
 
+STARTS = ("noise", "real", "mosaic")
+"""What rows may begin as, beside ids."""
 STATISTICS: dict[str, tuple[list[float], list[float]]] = {
     "mnist": ([0.1307], [0.3081]),
     "fashion-mnist": ([0.2861], [0.3530]),
@@ -129,8 +131,8 @@ def start(
     if isinstance(init, str) and init == "noise":
         return torch.randn(real.classes * per_class, *real.shape, generator=generator).to(real.rows.device)
     if isinstance(init, str):
-        if init not in ("real", "mosaic"):
-            raise unknown("init", init, ["noise", "real", "mosaic"])
+        if init not in STARTS:
+            raise unknown("init", init, list(STARTS))
         each = side**2 if init == "mosaic" else 1
         _check_enough(real, per_class, each)
         places = [m[torch.randperm(len(m), generator=generator)[: each * per_class]] for m in real.members]

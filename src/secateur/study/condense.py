@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
 from secateur.condensation.frame import Canvas, Ground, Keeping, begin, finished, grow, tiles_of
+from secateur.condensation.real import STARTS
 from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
 from secateur.store.files import remove, replacing
+from secateur.store.tables import Subset
 from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
 from secateur.study.session import Session, session
@@ -33,7 +35,7 @@ def condense(
     per_class: int,
     method: str = "dm",
     steps: int | None = None,
-    init: str | np.ndarray | None = None,
+    init: str | Path | np.ndarray | None = None,
     net: str | None = None,
     augment: str | None = None,
     rate: float | None = None,
@@ -62,19 +64,20 @@ def condense(
 ) -> Synthetic:
     """Learn `per_class` synthetic rows a class that train a net as the data would, by a method of CONDENSERS.
 
-    steps, init, augment, rate, batch (real rows of each class a step), schedule, tiles, classify: the method's own by
-    default; init may be the ids of any selector. compiled: by `torch.compile`, see `secateur.condensation.passes`.
-    statistics: of the data, or by a name of `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a
-    tenth, the state is kept, from which the job goes on to the same bytes, and what is there so far is written:
-    OUT/synthetic/, a data set for `load_dataset` and `train` with the test split of the data (mosaics cut apart),
-    OUT/synthetic.safetensors, the rows as learned, and OUT/contact.png, the images on one page. sets: learned apart
-    (the papers: 5), others in OUT/sets/. Then, unless evaluate is False, nets (by default the one condensed with;
-    several separated by ;) are trained on each set by the papers' protocol, `repeats` a set (the papers: 20), with
-    the augmentation of the method or eval_augment (several separated by ;), beside coresets of as many rows at the
-    same augmentation: OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of `record` on
-    the same data, whose net gives the features of herding and k-center, and whose scores the coresets forgetting
-    and dual. soft: train nets with the soft labels of that net too. Raises SecateurError for what cannot be,
-    NonFiniteError where rows would leave the finite numbers: what was good stays. Run again, it reads the result.
+    steps, init, augment, rate, batch (real rows of each class a step), schedule, tiles, classify: the method's own
+    by default; init may be the ids of any selector, or the OUT folder or parquet file of a subset of this data.
+    compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the data, or by a name of
+    `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a tenth, the state is kept, from which the job
+    goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for `load_dataset`
+    and `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned,
+    and OUT/contact.png, the images on one page. sets: learned apart (the papers: 5), others in OUT/sets/. Then,
+    unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
+    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or
+    eval_augment (several separated by ;), beside coresets of as many rows at the same augmentation:
+    OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of `record` on the same data,
+    whose net gives the features of herding and k-center, and whose scores the coresets forgetting and dual. soft:
+    train nets with the soft labels of that net too. Raises SecateurError for what cannot be, NonFiniteError where
+    rows would leave the finite numbers: what was good stays. Run again, it reads the result.
     """
     chosen = _chosen(method, augment, {"batch": batch, "tiles": tiles, "classify": classify}, schedule)
     total = chosen.steps if steps is None else steps
@@ -84,7 +87,7 @@ def condense(
             raise SecateurError(f"{name}: expected at least 1, got {value}")
     with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
         plan = _Plan(
-            work, method, chosen, per_class, total, init, net,
+            work, method, chosen, per_class, total, _started(init, work), net,
             chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
@@ -118,6 +121,19 @@ def _chosen(
             raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
         options |= {"matches": schedule[0], "epochs": schedule[1]}
     return CONDENSERS[method](**options)
+
+
+def _started(init: str | Path | np.ndarray | None, work: Session) -> str | np.ndarray | None:
+    """Of a subset on disk its ids; the rest as it is. Raises WrongData for one that was chosen from other data."""
+    if init is None or isinstance(init, np.ndarray):
+        return init
+    if str(init) in STARTS:
+        return str(init)
+    if not Path(init).exists():
+        raise unknown("init", str(init), [*STARTS, "the OUT folder of a subset"])
+    chosen = Subset.open(init)
+    chosen.check_data(work.source.fingerprint)
+    return chosen.ids
 
 
 @dataclass(frozen=True)

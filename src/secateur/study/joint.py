@@ -11,6 +11,7 @@ import torch
 from secateur import specs
 from secateur.condensation import CONDENSERS, Real
 from secateur.condensation.frame import Ground, begin, begun_side
+from secateur.condensation.real import STARTS
 from secateur.data.mined import mined_rows
 from secateur.data.source import Source
 from secateur.data.synthetic import write_joint
@@ -25,8 +26,6 @@ from secateur.training.seeding import generator
 
 NAME = "condense_with"
 """How errors call the spec."""
-STARTS = ("noise", "real", "mosaic")
-"""What rows may start as."""
 
 
 @dataclass(frozen=True)
