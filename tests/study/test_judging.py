@@ -253,7 +253,7 @@ def test_nets_that_remember_statistics_are_told_of_with_the_way_of_the_papers(fe
     told = [line for line in capsys.readouterr().err.splitlines() if "remembers statistics" in line]
     assert len(told) == 1
     assert told[0].startswith("resnet9:0.25 remembers statistics")
-    assert "norm=instance" in told[0]
+    assert "(resnet9:0.25,norm=instance)" in told[0]
 
 
 def test_beside_mosaics_stand_random_ones_of_as_many_pixels(few_digits, real, tmp_path):

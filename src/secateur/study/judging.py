@@ -22,15 +22,10 @@ from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
 from secateur.study.session import Session
 from secateur.training import seeding
 from secateur.training.evaluate import accuracy
-from secateur.training.nets import build
+from secateur.training.nets import OPTIONS, build
 
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
-STATISTICS = (
-    "remembers statistics of what it trains on, which condensed rows do not share with real ones; the papers put "
-    "instance norm in place of batch norm (resnet18:norm=instance)"
-)
-"""Of nets with batch norm."""
 MOSAICS = "random-mosaics"
 """Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
@@ -141,7 +136,10 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
         work.progress.say("no test split: the condensed set is not judged; name one with --test")
         return False
     for spec in how.remembering:
-        work.progress.say(f"{spec} {STATISTICS}")
+        work.progress.say(
+            f"{spec} remembers statistics of what it trains on, which condensed rows do not share with real ones; the "
+            f"papers put instance norm in place of batch norm{_instead(spec)}"
+        )
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
     if path.exists() and read_json(path)["about"] == asked:
@@ -166,6 +164,16 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     write_json(path, {"about": asked, "rows": _lines(cases, done), "teacher": teacher})
     remove(state)
     return True
+
+
+def _instead(spec: str) -> str:
+    """The net with instance norm, where it has the choice.
+
+    >>> _instead("resnet9"), _instead("resnet9:0.5"), _instead("timm:resnet10t")
+    (' (resnet9:norm=instance)', ' (resnet9:0.5,norm=instance)', '')
+    """
+    name = spec.partition(":")[0]
+    return f" ({spec}{',' if ':' in spec else ':'}norm=instance)" if "norm" in OPTIONS.get(name, []) else ""
 
 
 def _cases(kinds: Sequence[str], how: Judging, sets: int) -> Iterator[Case]:
