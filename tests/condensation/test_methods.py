@@ -248,10 +248,11 @@ class TestMosaics:
         with pytest.raises(SecateurError, match=r"per_class: 20 mosaics of 4 are more than .* ask for 1\d or fewer"):
             start(real, per_class=20, init="mosaic", generator=stream())
 
-    def test_classes_move_in_turn_and_share_their_momentum(self, ground, monkeypatch):
+    @pytest.mark.parametrize("tiles", [1, 2])
+    def test_classes_move_in_turn_and_share_their_momentum(self, tiles, ground, monkeypatch):
         monkeypatch.setattr(passes, "autocast", lambda device: contextlib.nullcontext())
         method, before = IDM(batch=30, classify=0.5), torch.randn(20, 1, 8, 8, generator=stream(5))
-        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.ones_like(before), 0.2, 0.5, tiles=2)
+        canvas = Canvas(before, torch.arange(10).repeat_interleave(2), torch.ones_like(before), 0.2, 0.5, tiles=tiles)
         learner = method.learner(ground.fresh_net())
         learner.accuracy = 40.0
         state = ground.generator.get_state()
@@ -261,12 +262,19 @@ class TestMosaics:
         images, velocity = before.clone(), torch.ones_like(before)
         for c, real in enumerate(ground.real.draw(30, ground.generator)):
             rows = images.clone().requires_grad_()
-            features = body(expand(rows[2 * c : 2 * c + 2]))
+            own = rows[2 * c : 2 * c + 2]
+            features = body(expand(own) if tiles == 2 else own)
             loss = (features.mean(0) - body(real).mean(0).detach()).square().sum()
-            loss = loss + 0.5 * 40 * F.cross_entropy(head(features), torch.full((8,), c))
+            loss = loss + 0.5 * 40 * F.cross_entropy(head(features), torch.full((2 * tiles**2,), c))
             velocity = 0.5 * velocity + torch.autograd.grad(loss, rows)[0]
             images = images - 0.2 * velocity
         assert torch.allclose(canvas.images, images, atol=1e-4)
+
+    def test_what_the_cross_entropy_weighs_may_be_said(self, real):
+        asked = {"per_class": 1, "steps": 4, "batch": 20, "net": SMALL, "augment": "off"}
+        none, published, named = (idm(real, **asked, classify=w, generator=stream()).images for w in (0.0, None, 0.5))
+        assert torch.equal(published, named)
+        assert not torch.equal(published, none)
 
     def test_nets_join_a_queue_and_two_learn_a_step(self, ground):
         method = IDM(batch=30, fresh=2, nets=4, lessons=3)

@@ -297,6 +297,13 @@ class TestBadInput:
         held = Synthetic.load(tmp_path / "out/synthetic.safetensors")
         assert torch.isfinite(held.images).all()
 
+    @pytest.mark.parametrize(("name", "first", "then"), [("tiles", 1, 2), ("classify", 0.1, 0.2)])
+    def test_a_folder_of_another_setting(self, name, first, then, few_digits, tmp_path):
+        asked = {**TINY, "method": "idm", "steps": 0, "out": tmp_path / "out"}
+        sc.condense(few_digits[0], **asked, **{name: first})
+        with pytest.raises(WrongData, match=f"{name} was {first}, now {then}"):
+            sc.condense(few_digits[0], **asked, **{name: then})
+
     def test_a_folder_of_another_method_or_of_other_data(self, condensed, few_digits):
         out, asked, _ = condensed
         with pytest.raises(WrongData, match=r"holds another condense \(.*method was 'dm', now 'dsa'"):

@@ -56,6 +56,9 @@ def test_instance_norm_remembers_nothing_and_looks_at_each_image_alone(spec):
     net, rows = make(spec).eval(), torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     assert count(net) == count(make(spec.replace("instance", "batch")))  # a scale and a shift a channel, as before
     assert not [name for name, _ in net.body.named_buffers()]
+    norms = [m for m in net.body.modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert len(norms) == sum(isinstance(m, torch.nn.Conv2d) for m in net.body.modules()) - ("resnet9" in spec)
+    assert all(m.num_groups == m.num_channels for m in norms)
     alone = torch.cat([net(row[None]) for row in rows])
     assert torch.allclose(net.train()(rows), alone, atol=1e-5)
 
