@@ -128,7 +128,9 @@ def test_noise_may_become_more_rows_than_were_mined(again):
 
 
 def test_mosaics_are_cut_apart(again):
-    out = again(per_class=1, condense_with=f"idm:tiles=2,steps=0,net={NET}")
+    out = again(per_class=1, condense_with=f"idm:tiles=2,classify=0.25,steps=0,net={NET}")
+    asked = json.loads((out / "condensed/run.json").read_text())["stages"]["condense"]["asked"]
+    assert (asked["tiles"], asked["classify"]) == (2, 0.25)
     source = open_data(str(out / "joint"))
     assert source.train.labels[100:].tolist() == np.repeat(range(10), 4).tolist()
 
