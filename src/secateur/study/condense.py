@@ -1,6 +1,5 @@
 """Condensing a data set into a few synthetic rows a class: learned by steps, kept as they grow, judged at the end."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
-from secateur.condensation.frame import Canvas, Ground, Keeping, begin, finished, grow, tiles_of
+from secateur.condensation.frame import Canvas, Ground, begin, finished, grow, tiles_of
 from secateur.condensation.real import STARTS
+from secateur.condensation.state import keep, restore
 from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
-from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
+from secateur.errors import NonFiniteError, SecateurError
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
 from secateur.store.files import remove, replacing
@@ -26,7 +25,6 @@ from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
 from secateur.study.session import Session, session
 from secateur.training import seeding
-from secateur.training.checkpoint import about as checkpoint_about
 
 
 def condense(
@@ -214,6 +212,7 @@ class _Plan:
             restore(state, self.condenser, canvas, ground, asked)
             self.work.progress.say(f"going on from step {canvas.step}")
         elif k == 0:
+            self._hint()
             write_test(self.work.source, out / "synthetic")
         started, first = time.perf_counter(), canvas.step
         with self.work.progress.stage(f"condensing by {self.method}" + (f", set {k}" if k else "")) as advance:
@@ -223,6 +222,15 @@ class _Plan:
         out.end(name, seconds=seconds, steps_now=canvas.step - first, step=canvas.step)
         remove(state)
         return held
+
+    def _hint(self) -> None:
+        """Say what compiling would save, where it was measured to."""
+        shape, device = self.real.shape, self.work.device.type
+        if not self.compiled and device == "cpu" and len(shape) == 3 and min(shape[1:]) >= 28 and self.steps >= 100:
+            self.work.progress.say(
+                "with --compile such steps take a third to two thirds as long, after a minute of compiling; that needs "
+                "a C++ compiler"
+            )
 
     def _grow(
         self,
@@ -261,37 +269,3 @@ class _Plan:
         if rows.ndim == 4:
             with replacing(self.work.out / "contact.png") as beside:
                 beside.write_bytes(encode(contact_sheet(rows, self.per_class)))
-
-
-def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
-    """Write where a run stands: rows, momentum, the stream, the nets that go on learning, and what was asked."""
-    tensors = {"images": canvas.images, "velocity": canvas.velocity, "stream": ground.generator.get_state()}
-    for k, learner in enumerate(canvas.nets):
-        tensors |= {f"{k:03d}.{name}": value for name, value in learner.tensors().items()}
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    about = {"about": {"asked": asked, "step": canvas.step}, "plain": {}}
-    with replacing(path) as beside:
-        save_file(tensors, beside, metadata={"secateur": json.dumps(about, sort_keys=True)})
-
-
-def restore(path: Path, condenser: Condenser, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
-    """Put a run where it stood. Raises StoreError for a damaged file, WrongData for that of another run."""
-    about = checkpoint_about(path)
-    if about.get("asked") != asked:
-        before = about.get("asked", {})
-        changed = sorted(n for n in {**asked, **before} if asked.get(n) != before.get(n))
-        told = "; ".join(f"{n} was {before.get(n)!r}, now {asked.get(n)!r}" for n in changed)
-        raise WrongData(f"{path}: the checkpoint is of another run ({told}); name another --out, or --force")
-    tensors = load_file(path)
-    if tensors["images"].shape != canvas.images.shape:
-        raise StoreError(f"{path}: holds rows of shape {tuple(tensors['images'].shape)}; delete it and run again")
-    canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
-    canvas.step = int(about["step"])
-    ground.generator.set_state(tensors["stream"])
-    kept: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        k, _, rest = name.partition(".")
-        if rest:
-            kept.setdefault(k, {})[rest] = value
-    if isinstance(condenser, Keeping):
-        canvas.nets = [condenser.learner(ground.net_of(0)).put(kept[k]) for k in sorted(kept)]
