@@ -128,9 +128,9 @@ def test_noise_may_become_more_rows_than_were_mined(again):
 
 
 def test_mosaics_are_cut_apart(again):
-    out = again(per_class=1, condense_with=f"idm:tiles=2,classify=0.25,steps=0,net={NET}")
+    out = again(per_class=1, condense_with=f"idm:tiles=2,classify=0.25,compile=1,steps=0,net={NET}")
     asked = json.loads((out / "condensed/run.json").read_text())["stages"]["condense"]["asked"]
-    assert (asked["tiles"], asked["classify"]) == (2, 0.25)
+    assert (asked["tiles"], asked["classify"], asked["compiled"]) == (2, 0.25, True)
     source = open_data(str(out / "joint"))
     assert source.train.labels[100:].tolist() == np.repeat(range(10), 4).tolist()
 
@@ -182,6 +182,7 @@ class TestBadInput:
                 {"per_class": 1, "condense_with": "idm:classify=-1"},
                 "idm: classify: expected a number from 0 on, got -1.0",
             ),
+            ({"per_class": 1, "condense_with": "dm:compile=2"}, "dm: compile: expected 0 or 1, got 2"),
             ({"per_class": 1, "condense_with": "idm:tiles=0"}, "idm: tiles: expected a whole number from 1 on, got 0"),
             ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of mosaic, noise, real, got '3'"),
             ({"per_class": 1, "condense_with": "dm:rate=0"}, "rate: expected a number above 0, got 0"),

@@ -228,8 +228,8 @@ class _Plan:
         shape, device = self.real.shape, self.work.device.type
         if not self.compiled and device == "cpu" and len(shape) == 3 and min(shape[1:]) >= 28 and self.steps >= 100:
             self.work.progress.say(
-                "with --compile such steps take a third to two thirds as long, after a minute of compiling; that needs "
-                "a C++ compiler"
+                "compiled (--compile, or compile=1 where rows were mined) such steps take a third to two thirds "
+                "as long, after a minute of compiling, which needs a C++ compiler"
             )
 
     def _grow(

@@ -31,7 +31,7 @@ NAME = "condense_with"
 @dataclass(frozen=True)
 class Knobs:
     """What may be said of a condenser in text; where nothing is, it is the condenser's own. every: steps between two
-    checkpoints.
+    checkpoints. compile: 1 for `torch.compile`.
     """
 
     steps: int | None = None
@@ -45,6 +45,7 @@ class Knobs:
     tiles: int | None = None
     classify: float | None = None
     every: int = 100
+    compile: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Condensing:
             "per_class": self.per_class, "method": self.method, "steps": knobs.steps, "init": knobs.init or None,
             "net": knobs.net or None, "augment": knobs.augment or None, "rate": knobs.rate, "batch": knobs.batch,
             "schedule": schedule, "tiles": knobs.tiles,
-            "classify": knobs.classify,
+            "classify": knobs.classify, "compiled": knobs.compile == 1,
         }  # fmt: skip
 
     def check(self, source: Source) -> None:
@@ -135,7 +136,7 @@ def _row(source: Source, i: int) -> torch.Tensor:
 
 def _check_knobs(method: str, knobs: Knobs) -> None:
     """Raise SecateurError for knobs that the method does not have, and for values that none could take."""
-    own = {"net", "every", *(f.name for f in dataclasses.fields(CONDENSERS[method]))}  # type: ignore[arg-type]
+    own = {"net", "every", "compile", *(f.name for f in dataclasses.fields(CONDENSERS[method]))}  # type: ignore[arg-type]
     for f in dataclasses.fields(knobs):
         value = getattr(knobs, f.name)
         if value != f.default and f.name not in own:
@@ -146,6 +147,8 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
         value = getattr(knobs, name)
         if value is not None and (not isinstance(value, int) or value < least):
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
+    if knobs.compile not in (0, 1):
+        raise SecateurError(f"{NAME} {method}: compile: expected 0 or 1, got {knobs.compile}")
     if knobs.classify is not None and not 0 <= knobs.classify < float("inf"):
         raise SecateurError(f"{NAME} {method}: classify: expected a number from 0 on, got {knobs.classify}")
     if (knobs.matches is None) != (knobs.epochs is None):
