@@ -180,10 +180,10 @@ class TestBadInput:
             ({"per_class": 1, "condense_with": "dc:matches=1"}, "dc: matches and epochs go together"),
             (
                 {"per_class": 1, "condense_with": "idm:classify=-1"},
-                "idm: classify: expected a number from 0 on, got -1.0",
+                "classify: expected a weight of 0 or more, got -1.0",
             ),
             ({"per_class": 1, "condense_with": "dm:compile=2"}, "dm: compile: expected 0 or 1, got 2"),
-            ({"per_class": 1, "condense_with": "idm:tiles=0"}, "idm: tiles: expected a whole number from 1 on, got 0"),
+            ({"per_class": 1, "condense_with": "idm:tiles=0"}, "tiles: 8x8 cannot be cut into 0 a side"),
             ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of mosaic, noise, real, got '3'"),
             ({"per_class": 1, "condense_with": "dm:rate=0"}, "rate: expected a number above 0, got 0"),
             ({"per_class": 1, "condense_with": "dm:net=nett"}, "net: .*nett"),

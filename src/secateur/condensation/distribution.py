@@ -76,8 +76,10 @@ class IDM:
         """Images that can be cut."""
         if len(real.shape) != 3:
             raise SecateurError("data: idm cuts images into tiles, and these rows are vectors; use method dm")
+        if self.classify is not None and not 0 <= self.classify < float("inf"):
+            raise SecateurError(f"classify: expected a weight of 0 or more, got {self.classify}")
         side, (height, width) = self.side(real.shape), real.shape[1:]
-        if side < 1 or height % side or width % side:
+        if not isinstance(side, int) or side < 1 or height % side or width % side:
             raise SecateurError(
                 f"tiles: {height}x{width} cannot be cut into {side} a side; take another number, 1 to leave images "
                 f"whole (--tiles 1), or resize them"

@@ -153,21 +153,16 @@ def begin(
     if rate is not None and not 0 < rate < float("inf"):
         raise SecateurError(f"rate: expected a number above 0, got {rate}")
     chosen, shape = method.init if init is None else init, ground.real.shape
-    side = begun_side(method, shape)
+    side = side_of(method, shape, uncut=SIDE)
     images = start(ground.real, per_class=per_class, generator=ground.generator, init=chosen, side=side)
     labels = torch.arange(ground.real.classes, device=images.device).repeat_interleave(per_class)
-    still, tiles = torch.zeros_like(images), tiles_of(method, shape)
+    still, tiles = torch.zeros_like(images), side_of(method, shape)
     return Canvas(images, labels, still, rate or method.rate, method.momentum, tiles=tiles)
 
 
-def tiles_of(method: Condenser, shape: tuple[int, ...]) -> int:
-    """Tiles a side of an image; 1 where images are not cut."""
-    return method.side(shape) if isinstance(method, Tiling) else 1
-
-
-def begun_side(method: Condenser, shape: tuple[int, ...]) -> int:
-    """Real rows a side where rows begin as mosaics: as many as an image will be cut into, SIDE where it will not be."""
-    return method.side(shape) if isinstance(method, Tiling) else SIDE
+def side_of(method: Condenser, shape: tuple[int, ...], *, uncut: int = 1) -> int:
+    """Tiles a side of an image (channels, height, width); `uncut` where the method does not cut images."""
+    return method.side(shape) if isinstance(method, Tiling) else uncut
 
 
 def grow(method: Condenser, canvas: Canvas, ground: Ground, *, steps: int, watch: Watch | None = None) -> Synthetic:

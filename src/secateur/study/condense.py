@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
-from secateur.condensation.frame import Canvas, Ground, begin, finished, grow, tiles_of
+from secateur.condensation.frame import Canvas, Ground, begin, finished, grow, side_of
 from secateur.condensation.real import STARTS
 from secateur.condensation.state import keep, restore
 from secateur.data.images import encode
@@ -108,12 +108,11 @@ def _chosen(
     if method == "dc" and augment not in (None, "off"):
         raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
     options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
-    for name, value in options.items():
+    for name in options:
         if name not in ROWS[method].knobs:
             raise SecateurError(f"{name}: {method} has none; leave it out")
-        least = 0 if name == "classify" else 1
-        if not least <= value < float("inf"):
-            raise SecateurError(f"{name}: expected at least {least}, got {value}")
+    if options.get("batch", 1) < 1:
+        raise SecateurError(f"batch: expected at least 1, got {options['batch']}")
     if schedule is not None:
         if "schedule" not in ROWS[method].knobs:
             raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
@@ -175,7 +174,7 @@ class _Plan:
             "init": self.condenser.init if init is None else init, "net": self.ground(k).net,
             "augment": self.augment, "rate": self.rate or self.condenser.rate, "batch": vars(self.condenser)["batch"],
             "schedule": None if self.schedule is None else list(self.schedule), "statistics": self.statistics,
-            "tiles": tiles_of(self.condenser, self.real.shape), "classify": vars(self.condenser).get("classify"),
+            "tiles": side_of(self.condenser, self.real.shape), "classify": vars(self.condenser).get("classify"),
             "compiled": self.compiled,
             "seed": self.seed, "set": k,
         }  # fmt: skip

@@ -10,7 +10,8 @@ import torch
 
 from secateur import specs
 from secateur.condensation import CONDENSERS, Real
-from secateur.condensation.frame import Ground, begin, begun_side
+from secateur.condensation.frame import Ground, begin, side_of
+from secateur.condensation.mosaic import SIDE
 from secateur.condensation.real import STARTS
 from secateur.data.mined import mined_rows
 from secateur.data.source import Source
@@ -119,7 +120,7 @@ class Condensing:
         """How many mined rows a synthetic one of that shape starts from."""
         start = self.knobs.init or self._condenser.init
         if start == "mosaic":
-            return begun_side(self._condenser, shape) ** 2
+            return side_of(self._condenser, shape, uncut=SIDE) ** 2
         return 0 if start == "noise" else 1
 
     @property
@@ -143,14 +144,12 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
             raise unknown(
                 f"{NAME} {method}: knob", f.name, [n.name for n in dataclasses.fields(knobs) if n.name in own]
             )
-    for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0), ("tiles", 1)):
+    for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0)):
         value = getattr(knobs, name)
         if value is not None and (not isinstance(value, int) or value < least):
             raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
     if knobs.compile not in (0, 1):
         raise SecateurError(f"{NAME} {method}: compile: expected 0 or 1, got {knobs.compile}")
-    if knobs.classify is not None and not 0 <= knobs.classify < float("inf"):
-        raise SecateurError(f"{NAME} {method}: classify: expected a number from 0 on, got {knobs.classify}")
     if (knobs.matches is None) != (knobs.epochs is None):
         raise SecateurError(f"{NAME} {method}: matches and epochs go together; give both or neither")
     if knobs.init not in ("", *STARTS):
