@@ -276,6 +276,20 @@ class TestMosaics:
         assert torch.equal(published, named)
         assert not torch.equal(published, none)
 
+    @pytest.mark.parametrize(
+        ("method", "right", "doubted"),
+        [
+            (IDM(), [99.5, 10.0, 99.0], True),  # one has only joined
+            (IDM(), [99.5, 98.9, 10.0], False),
+            (IDM(classify=0.0), [100.0, 100.0], False),
+            (IDM(), [], False),
+        ],
+    )
+    def test_rows_are_doubted_where_most_nets_are_right_about_everything(self, method, right, doubted):
+        nets = [Learner(torch.nn.Identity(), accuracy=percent) for percent in right]
+        canvas = Canvas(torch.zeros(2, 1), torch.tensor([0, 1]), torch.zeros(2, 1), 0.2, 0.5, nets=nets)
+        assert (method.doubt(canvas) is not None) == doubted
+
     def test_nets_join_a_queue_and_two_learn_a_step(self, ground):
         method = IDM(batch=30, fresh=2, nets=4, lessons=3)
         canvas = begin(method, ground, per_class=1, init=None, rate=None)

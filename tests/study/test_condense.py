@@ -13,6 +13,7 @@ from secateur.data.source import open_data
 from secateur.errors import DataError, NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.progress import Progress
 from secateur.store.tables import Subset
+from secateur.study.condense import how_to_train
 from secateur.training.nets import build
 from tests.cli.test_cli import run
 from tests.condensation.conftest import SMALL
@@ -54,6 +55,11 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(Progress, "stage", interrupted)
 
 
+def stop_there(*_, **__):
+    """The person stops the job before it trains."""
+    raise KeyboardInterrupt
+
+
 def test_the_set_is_written_in_both_forms_with_where_it_came_from(condensed, few_digits):
     import datasets
 
@@ -74,6 +80,26 @@ def test_it_is_a_data_set_to_train_on_tested_on_the_real_test_split(condensed, t
     result = sc.train(str(out / "synthetic"), net="mlp:0.1", epochs=2, out=tmp_path / "out", **QUIET)
     assert (result.kept, result.of) == (20, 20)
     assert len(result.per_class) == 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [({}, True), ({"net": SMALL}, True), ({"epochs": 1}, True), ({"net": SMALL, "epochs": 1}, False)]
+)
+def test_training_on_it_tells_what_net_to_train_and_how_long_where_that_is_not_said(
+    asked, told, condensed, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("secateur.study.train.plan_run", stop_there)
+    with pytest.raises(KeyboardInterrupt):
+        sc.train(condensed[0] / "synthetic", out=tmp_path / "out", threads=1, **asked)
+    said = f"condensed by dm with {SMALL}: few rows are few steps an epoch"
+    assert (said in capsys.readouterr().err) == told
+
+
+def test_other_folders_are_not_taken_for_condensed_rows(condensed, few_digits, tmp_path):
+    (tmp_path / "synthetic").mkdir()
+    for data in (few_digits[0], "digits", tmp_path / "synthetic", condensed[0]):
+        assert how_to_train(data) is None
+    assert how_to_train(str(condensed[0] / "synthetic")) is not None
 
 
 def test_one_row_a_class_can_be_trained_on_too(few_digits, tmp_path):
@@ -204,6 +230,15 @@ def test_compiling_is_told_of_where_it_pays(side, steps, told, tmp_path, capsys)
     asked = {"per_class": 1, "net": "convnet1:0.0625", "batch": 1, "evaluate": False, "augment": "off", "threads": 1}
     sc.condense((rows, np.arange(8) % 2), steps=steps, out=tmp_path / "out", **asked)
     assert ("compiled (--compile, or" in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize(("more", "told"), [({}, True), ({"classify": 0.0}, False), ({"steps": 0}, False)])
+def test_idm_tells_where_its_nets_have_nothing_left_to_learn(more, told, tmp_path, capsys):
+    rows = np.zeros((40, 8, 8), dtype=np.uint8)
+    rows[:20, :4], rows[20:, :, :4] = 255, 255  # bright above, and bright to the left: any net tells them apart
+    asked = {"method": "idm", "per_class": 1, "steps": 4, "net": "convnet1:0.25", "evaluate": False, "threads": 1}
+    sc.condense((rows, np.arange(40) // 20), out=tmp_path / "out", **asked | more)
+    assert ("compare with --classify 0" in capsys.readouterr().err) == told
 
 
 class TestStartingFromASubset:

@@ -115,6 +115,19 @@ class IDM:
             self._teach(_one_of(canvas, ground), ground)
         return loss
 
+    def doubt(self, canvas: Canvas) -> str | None:
+        """What speaks against the rows: most nets were right about 99 % of their last lesson or more, where the
+        cross-entropy weighs most and pulls rows to what is most typical (on the digits: benchmarks/condense.md).
+        """
+        _, classify, _ = self.published(int((canvas.labels == 0).sum()))
+        usual = float(np.median([learner.accuracy for learner in canvas.nets])) if canvas.nets else 0.0
+        if not classify or usual < 99:
+            return None
+        return (
+            f"the nets of idm had learned these data (right about {usual:.1f} % of them), where its cross-entropy did "
+            f"harm in long runs on the digits: compare with --classify 0 (classify=0 where rows were mined)"
+        )
+
     def learner(self, net: nn.Module) -> Learner:
         """One of the queue, before its first lesson."""
         return Learner(headed(net), momentum=0.9, decay=5e-4)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
+from secateur.condensation.distribution import IDM
 from secateur.condensation.frame import Canvas, Ground, begin, finished, grow, side_of
 from secateur.condensation.real import STARTS
 from secateur.condensation.state import keep, restore
@@ -97,6 +98,19 @@ def condense(
 
                 write_report(work.out.path, progress=work.progress.say)
         return learned[0]
+
+
+def how_to_train(data: Any) -> str | None:
+    """For rows that were condensed, OUT/synthetic, what net to train on them and how long; None for other data."""
+    folder = Path(data) if isinstance(data, str | Path) else Path()
+    saved = folder.parent / "synthetic.safetensors"
+    if folder.name != "synthetic" or not saved.exists():
+        return None
+    about = Synthetic.about(saved)
+    return (
+        f"these rows were condensed by {about['method']} with {about['net']}: few rows are few steps an epoch, and "
+        f"nets unlike that one may learn little (--net {about['net']} --epochs 300)"
+    )
 
 
 def _chosen(
@@ -216,6 +230,8 @@ class _Plan:
         started, first = time.perf_counter(), canvas.step
         with self.work.progress.stage(f"condensing by {self.method}" + (f", set {k}" if k else "")) as advance:
             held = self._grow(canvas, ground, asked, state, path, advance)
+        if isinstance(self.condenser, IDM) and (doubt := self.condenser.doubt(canvas)):
+            self.work.progress.say(doubt)
         self._write(held, path, asked | {"step": canvas.step}, k)
         seconds = time.perf_counter() - started
         out.end(name, seconds=seconds, steps_now=canvas.step - first, step=canvas.step)

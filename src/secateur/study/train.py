@@ -15,6 +15,7 @@ from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
 from secateur.study.cell import Result, plan_run, run_cell
+from secateur.study.condense import how_to_train
 from secateur.study.pool import Pool
 from secateur.study.run import Run
 from secateur.study.session import Session, session
@@ -79,6 +80,8 @@ def train(
         needs_labels=aim.classifies, reading=reading,
     )  # fmt: skip
     with opened as work:
+        if (net is None or epochs is None) and (advice := how_to_train(data)):
+            work.progress.say(advice)
         run = plan_run(
             work,
             "student" if chosen is not None else "full" if chosen_rule is None else f"by {spec_of(chosen_rule)}",
