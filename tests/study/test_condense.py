@@ -97,7 +97,7 @@ def test_training_on_it_tells_what_net_to_train_and_how_long_where_that_is_not_s
 
 def test_other_folders_are_not_taken_for_condensed_rows(condensed, few_digits, tmp_path):
     (tmp_path / "synthetic").mkdir()
-    for data in (few_digits[0], "digits", tmp_path / "synthetic", condensed[0]):
+    for data in (few_digits[0], "digits", tmp_path / "synthetic", condensed[0], condensed[0] / "sets"):
         assert how_to_train(data) is None
     assert how_to_train(str(condensed[0] / "synthetic")) is not None
 
