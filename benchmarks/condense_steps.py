@@ -20,7 +20,7 @@ from secateur.condensation import CAFE, CONDENSERS
 from secateur.condensation.distribution import features_of
 from secateur.condensation.frame import Ground, begin
 from secateur.condensation.mosaic import expand
-from secateur.condensation.passes import planar
+from secateur.condensation.passes import laid_out
 from secateur.training.machine import keep_freed_memory
 from secateur.training.seeding import generator
 
@@ -31,7 +31,7 @@ def sides(canvas, rows, ground: Ground, batch: int):
     """Class by class: its number, real rows and synthetic ones, varied alike."""
     size = len(rows) // ground.real.classes
     for c, real in enumerate(ground.real.draw(batch, ground.generator)):
-        real, synthetic, vary = planar(real), rows[c * size : (c + 1) * size], ground.transform()
+        real, synthetic, vary = laid_out(real, last=False), rows[c * size : (c + 1) * size], ground.transform()
         yield (c, real, synthetic) if vary is None else (c, vary(real), vary(synthetic))
 
 
@@ -94,7 +94,7 @@ def plain_idm(canvas, ground: Ground) -> None:
     batch, weight, _ = CONDENSERS["idm"]().published(len(canvas.labels) // ground.real.classes)
     size = len(canvas.images) // ground.real.classes
     for c, real in enumerate(ground.real.draw(batch, ground.generator)):
-        real, rows, vary = planar(real), canvas.leaf(), ground.transform()
+        real, rows, vary = laid_out(real, last=False), canvas.leaf(), ground.transform()
         synthetic = expand(rows[c * size : (c + 1) * size])
         if vary is not None:
             real, synthetic = vary(real), vary(synthetic)
@@ -105,7 +105,7 @@ def plain_idm(canvas, ground: Ground) -> None:
     for net, optimizer in canvas.plain[1:]:
         for _ in range(10):
             places = torch.randperm(len(ground.real.rows), generator=ground.generator)[:256]
-            some = planar(ground.real.normalise(ground.real.rows[places]))
+            some = laid_out(ground.real.normalise(ground.real.rows[places]), last=False)
             optimizer.zero_grad()
             F.cross_entropy(net(some), ground.real.labels[places]).backward()
             optimizer.step()

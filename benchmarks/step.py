@@ -22,6 +22,7 @@ import torch
 from secateur.study.session import session
 from secateur.training import loop
 from secateur.training.loop import Watch
+from secateur.training.nets.norms import InstanceNorm
 from secateur.training.recipes import RECIPES
 from secateur.training.sampling import Shuffled
 
@@ -31,6 +32,7 @@ WITHOUT = {
     "memory handed back to the system": lambda: patch.object(loop, "keep_freed_memory", lambda: None),
     "float32 instead of bfloat16": lambda: patch.object(loop, "autocast", lambda device: contextlib.nullcontext()),
     "channels first": lambda: patch.object(torch, "channels_last", torch.contiguous_format),
+    "torch's group norm as instance norm": lambda: patch.object(InstanceNorm, "forward", torch.nn.GroupNorm.forward),
     "one thread": contextlib.nullcontext,
 }
 

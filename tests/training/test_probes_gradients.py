@@ -9,6 +9,7 @@ from torch import nn
 
 from secateur.errors import NonFiniteError, SecateurError
 from secateur.training.nets import build
+from secateur.training.nets.norms import InstanceNorm
 from secateur.training.probes import gradients, layers
 from secateur.training.probes.gradients import gradient_norms, unknown_layers
 from secateur.training.seeding import initialised
@@ -128,6 +129,7 @@ LAYERS = {
     "batch norm of vectors": (lambda: nn.BatchNorm1d(7), (4, 7)),
     "batch norm of sequences": (lambda: nn.BatchNorm1d(7), (4, 7, 5)),
     "group norm": (lambda: nn.GroupNorm(3, 6), IMAGE),
+    "instance norm": (lambda: InstanceNorm(6), IMAGE),
     "layer norm": (lambda: nn.LayerNorm(7), (4, 3, 7)),
     "layer norm over two axes": (lambda: nn.LayerNorm((9, 10)), IMAGE),
     "layer norm without bias": (lambda: nn.LayerNorm(7, bias=False), (4, 7)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secateur.condensation.passes import Passes, keeps_statistics, planar
+from secateur.condensation.passes import Passes, keeps_statistics, laid_out
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
@@ -73,7 +73,7 @@ class Soft:
         """Of the loss, by name of the weight of the net: normalised rows, and the same ones raw."""
         weights = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}
         with autocast(rows.device):
-            logits = net(planar(rows)).float()
+            logits = net(laid_out(rows)).float()
         found = torch.autograd.grad(self.loss(logits, raw), list(weights.values()))
         return dict(zip(weights, found, strict=True))
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from secateur.training.nets.norms import InstanceNorm
+
 NEAR, FAR = 1 << 20, 1 << 26
 """Numbers worked on at a time, as many examples as that holds: 4 MB stay near a processor's core, an accelerator wants
 large products."""
@@ -118,6 +120,7 @@ FORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.GroupNorm: _group_norm,
+    InstanceNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
 }
 """By exact type: a subclass may compute something else."""
