@@ -12,6 +12,7 @@ from secateur.condensation.distribution import class_means
 from secateur.condensation.frame import Canvas, Ground, Watch, begin, grow
 from secateur.condensation.gradient import learn, settle
 from secateur.condensation.learner import Learner
+from secateur.condensation.passes import lies_last
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
@@ -43,8 +44,20 @@ class Taps(nn.Module):
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 maps.append(x)
-        early = [EARLY**0.5 * m.flatten(1) for m in maps[:-1]]
-        return torch.cat([*early, maps[-1].flatten(1), x.flatten(1)], 1)
+        early = [EARLY**0.5 * in_line(m) for m in maps[:-1]]
+        return torch.cat([*early, in_line(maps[-1]), in_line(x)], 1)
+
+
+def in_line(maps: Tensor, *, last: bool | None = None) -> Tensor:
+    """(rows, channels, height, width) -> (rows, dims): pixel by pixel where channels lie last in memory, which copies
+    nothing, else channel by channel. last: see `passes.lies_last`.
+
+    >>> maps = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # channels of 1 and 2, and of 3 and 4
+    >>> in_line(maps, last=False).tolist(), in_line(maps, last=True).tolist()
+    ([[1.0, 2.0, 3.0, 4.0]], [[1.0, 3.0, 2.0, 4.0]])
+    """
+    last = lies_last(maps.device) if last is None else last
+    return (maps.permute(0, 2, 3, 1) if last else maps).flatten(1)
 
 
 @dataclass(frozen=True)

@@ -163,9 +163,13 @@ def laid_out(rows: Tensor, *, last: bool | None = None) -> Tensor:
     >>> laid_out(rows, last=False).stride(), laid_out(rows, last=True).stride()
     ((192, 64, 8, 1), (192, 1, 24, 3))
     """
-    if last is None:
-        last = rows.device.type == "cpu" and bfloat16_helps(rows.device)
+    last = lies_last(rows.device) if last is None else last
     return rows.clone(memory_format=torch.channels_last if last and rows.ndim == 4 else torch.contiguous_format)
+
+
+def lies_last(device: torch.device) -> bool:
+    """Whether channels of what goes through nets lie last in memory."""
+    return device.type == "cpu" and bfloat16_helps(device)
 
 
 def keeps_statistics(net: nn.Module) -> bool:
