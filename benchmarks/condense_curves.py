@@ -66,7 +66,9 @@ def panel(title: str, points: list[dict[str, Any]]) -> Any:
     beside = list(merged(p for p in points if p["seconds"] is None))
     ends = [{"accuracy": p["published"], "rows": p["rows"]} for p in learned if p["published"] is not None]
     y = alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False))
-    colour = alt.Color("rows:N", title=None, legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=3))
+    colour = alt.Color(
+        "rows:N", title=None, legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
+    )
     dash = alt.StrokeDash("augmentation:N", scale=alt.Scale(domain=["auto", "off"], range=[[1, 0], [5, 3]]))
     base = alt.Chart(alt.Data(values=learned)).encode(
         x=alt.X(

@@ -20,6 +20,7 @@ super-resolution memorization least-confidence margin prototype ssp moderate rmd
 facility-location graph-cut saturated-coverage contextual-diversity cal d2 infomax craig gradmatch glister
 """
 METHODS = NAMES.split()
+CONDENSERS = ["dm", "dc", "dsa", "cafe", "idm"]
 FAST = ["--threads", "1"]
 COMMON = "--device --force --json --out --seed --threads"
 READING = "--cache --input --label --memory --on-bad --size --split --test"
@@ -194,7 +195,7 @@ def test_what_was_used_can_be_cited():
     assert "arXiv:2502.06905" in text
 
 
-@pytest.mark.parametrize("name", METHODS[1:])  # random has none
+@pytest.mark.parametrize("name", [*METHODS[1:], *CONDENSERS])  # random has none
 def test_every_method_has_its_citation(name):
     assert run("cite", name).stdout.startswith("@")
 

@@ -89,6 +89,28 @@ class TestBadInput:
         with pytest.raises(SecateurError, match="label: expected at least 2 classes, got 1"):
             Real.of(torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64))
 
+    @pytest.mark.parametrize(
+        ("rows", "labels", "message"),
+        [
+            (
+                np.zeros((2, 4)),
+                torch.tensor([0, 1]),
+                "rows: expected a tensor, got ndarray; torch.from_numpy makes one",
+            ),
+            (torch.zeros(2, 4), [0, 1], "labels: expected a tensor, got list"),
+            (
+                torch.zeros(2, 8, 8),
+                torch.tensor([0, 1]),
+                r"rows: expected .* got shape \(2, 8, 8\); grey images have one",
+            ),
+            (torch.zeros(3, 4), torch.tensor([0, 1]), r"labels: .* each of 3 rows, got torch.int64 of shape \(2,\)"),
+            (torch.zeros(2, 4), torch.tensor([0.0, 1.0]), "labels: .* each of 2 rows, got torch.float32"),
+        ],
+    )
+    def test_what_is_no_row_and_no_label(self, rows, labels, message):
+        with pytest.raises(SecateurError, match=message):
+            Real.of(rows, labels)
+
     def test_a_class_without_rows(self):
         with pytest.raises(SecateurError, match="label: class 'b' has no rows"):
             Real.of(torch.zeros(2, 4), torch.tensor([0, 2]), names=("a", "b", "c"))

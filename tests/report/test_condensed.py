@@ -85,11 +85,20 @@ def test_the_best_of_each_net_is_marked(folders):
 def test_accuracy_stands_against_rows_a_class_with_the_coresets(folders, page):
     drawn = [s for s in specs(page) if "per_class" in json.dumps(s)]
     assert len(drawn) == 2
+    assert "With the folders of other counts behind this one" not in page
     for spec, how in zip(drawn, ("auto", "off"), strict=True):
         for count in (1, 2):
             own = {p["rows"]: (p["accuracy"], p["high"]) for p in spec["data"]["values"] if p["per_class"] == count}
             rows = [r for r in found(folders / str(count)) if (r["net"], r["augment"]) == (NET, how)]
             assert own == {r["rows"]: (r["accuracy"], pytest.approx(r["accuracy"] + r["spread"])) for r in rows}
+
+
+def test_sets_of_one_count_have_no_chart_but_are_told_how_to_get_one(folders, tmp_path):
+    shutil.copytree(folders / "1", tmp_path / "out")
+    page = re.sub(r"\s+", " ", write_report(tmp_path / "out").read_text(encoding="utf-8"))
+    assert "Accuracy against rows a class" not in page
+    assert "With the folders of other counts behind this one, <code>secateur report OUT OUT2</code>" in page
+    assert "soft: with the labels" not in page  # there are none
 
 
 def test_what_it_took_is_told_of_learning_and_of_judging(folders, page):

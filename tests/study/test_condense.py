@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import secateur as sc
-from secateur.condensation import Synthetic
+from secateur.condensation import DC, Real, Synthetic
 from secateur.condensation.protocol import Protocol, fit
 from secateur.data.source import open_data
 from secateur.errors import DataError, NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.progress import Progress
 from secateur.store.tables import Subset
-from secateur.study.condense import how_to_train
+from secateur.study.advice import before, how_to_train
 from secateur.training.nets import build
 from tests.cli.test_cli import run
 from tests.condensation.conftest import SMALL
@@ -83,9 +83,16 @@ def test_it_is_a_data_set_to_train_on_tested_on_the_real_test_split(condensed, t
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"), [({}, True), ({"net": SMALL}, True), ({"epochs": 1}, True), ({"net": SMALL, "epochs": 1}, False)]
+    ("asked", "told"),
+    [
+        ({}, True),
+        ({"net": SMALL, "recipe": "sgd"}, True),
+        ({"epochs": 1, "recipe": "sgd:crop=1"}, True),
+        ({"net": SMALL, "epochs": 1}, True),
+        ({"net": SMALL, "epochs": 1, "recipe": "sgd:crop=1"}, False),
+    ],
 )
-def test_training_on_it_tells_what_net_to_train_and_how_long_where_that_is_not_said(
+def test_training_on_it_tells_what_net_to_train_and_how_where_that_is_not_said(
     asked, told, condensed, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr("secateur.study.train.plan_run", stop_there)
@@ -133,6 +140,48 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(method, more, few_digits, tmp_p
     sc.condense(train, test=test, out=tmp_path / "parts", **asked)
     assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "whole")
     assert json.loads((tmp_path / "parts/run.json").read_text())["stages"]["condense"]["steps_now"] == 2
+
+
+def test_with_more_steps_it_goes_on_to_the_bytes_of_one_long_run_and_is_judged_anew(few_digits, tmp_path):
+    train, test = few_digits
+    asked = TINY | {"method": "idm", "evaluate": True, "eval_epochs": 0, "repeats": 1}
+    sc.condense(train, test=test, out=tmp_path / "twice", **asked | {"steps": 3})
+    told = json.loads((tmp_path / "twice/condense.json").read_text())
+    for out in ("twice", "once"):
+        sc.condense(train, test=test, out=tmp_path / out, **asked)
+    assert bytes_of(tmp_path / "twice") == bytes_of(tmp_path / "once")
+    again = json.loads((tmp_path / "twice/condense.json").read_text())
+    assert (told["about"]["steps"], again["about"]["steps"]) == (3, 6)
+
+
+def test_a_stopped_run_is_judged_as_it_stands_where_as_many_steps_are_asked_for(few_digits, tmp_path, monkeypatch):
+    train, test = few_digits
+    asked = TINY | {"evaluate": True, "eval_epochs": 0, "repeats": 1}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 5)
+        sc.condense(train, test=test, out=tmp_path / "out", **asked)  # kept every second step: at 4
+    with pytest.raises(
+        WrongData, match=r"steps: .*out stands at step 4, and 3 would be a step back; ask for 4 \(--steps 4"
+    ):
+        sc.condense(train, test=test, out=tmp_path / "out", **asked | {"steps": 3})
+    sc.condense(train, test=test, out=tmp_path / "out", **asked | {"steps": 4})
+    sc.condense(train, test=test, out=tmp_path / "short", **asked | {"steps": 4})
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "short")
+    assert json.loads((tmp_path / "out/condense.json").read_text())["about"]["steps"] == 4
+
+
+def test_without_a_test_split_that_nothing_is_judged_is_told_before_it_is_learned(few_digits, tmp_path, capsys):
+    sc.condense(few_digits[0], out=tmp_path / "out", **TINY | {"evaluate": True, "quiet": False})
+    told = capsys.readouterr().err
+    assert (
+        0 < told.index("no test split: the condensed set will not be judged") < told.index("condensing by dm: 6 of 6")
+    )
+
+
+@pytest.mark.parametrize(("steps", "told"), [(1000, True), (20, False)])
+def test_a_run_as_long_as_the_published_ones_is_told_of_shorter_ones(steps, told):
+    real = Real.of(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    assert any("--steps 25" in line for line in before(DC(), steps, real, compiled=False)) == told
 
 
 def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_are(few_digits, tmp_path):
@@ -263,6 +312,12 @@ class TestStartingFromASubset:
         with pytest.raises(WrongData):
             sc.condense((images[:500], labels[:500]), out=tmp_path / "out", **TINY, init=subset)
 
+    def test_a_folder_without_one_is_told_of_with_what_makes_one(self, few_digits, condensed, tmp_path):
+        with pytest.raises(
+            StoreError, match=r"init: .*subset.parquet: .*found none; `secateur prune DATA --out .*out` ch"
+        ):
+            sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY, init=condensed[0])
+
     def test_one_of_another_size_is_refused(self, few_digits, subset, tmp_path):
         with pytest.raises(SecateurError, match="init: expected 3 ids of class '0', got 2"):
             sc.condense(few_digits[0], test=few_digits[1], out=tmp_path / "out", **TINY | {"per_class": 3}, init=subset)
@@ -275,7 +330,8 @@ def test_the_command_prints_for_people_and_machines(tmp_path):
     assert told["rows"] == 10
     shown = run(*asked).stdout
     assert "10 rows, 1 a class" in shown
-    assert f"secateur train {tmp_path / 'out/synthetic'} --net {SMALL} --epochs 300" in shown
+    assert f"secateur train {tmp_path / 'out/synthetic'} --net {SMALL} --recipe sgd --epochs 300" in shown
+    assert "1, 0.005 % of the published 20,000" in shown
     assert "fast, 1 x 1 nets" in shown
     assert "herding" in shown
 
@@ -329,10 +385,11 @@ class TestBadInput:
     def test_no_labels(self, few_digits, tmp_path):
         self.refused(few_digits, tmp_path, "label: condensing needs labels", DataError, few_digits[0][0])
 
-    @pytest.mark.parametrize("method", ["dc", "dsa"])
+    @pytest.mark.parametrize("method", ["dc", "dsa", "cafe", "idm"])
     def test_vectors_where_only_images_are_known(self, method, few_digits, tmp_path):
         data = np.zeros((20, 3), dtype=np.float32), np.arange(20) % 2
-        self.refused(few_digits, tmp_path, "these rows are vectors; use method dm", data=data, method=method, net="mlp")
+        told = "these rows are vectors; use method dm"
+        self.refused(few_digits, tmp_path, told, data=data, method=method, net="mlp", steps=1)
 
     def test_rows_that_explode_stop_with_the_step_and_the_last_good_ones_kept(self, few_digits, tmp_path):
         with pytest.raises(NonFiniteError, match=r"images: would leave the finite numbers at step \d; the last good"):

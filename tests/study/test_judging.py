@@ -16,7 +16,7 @@ from secateur.condensation.real import start
 from secateur.condensation.siamese import families
 from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError, StoreError, WrongData
 from secateur.report.condensed import Condensed
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
@@ -190,6 +190,22 @@ class TestSoftLabels:
             right = recorded.net(torch.from_numpy(images)[:, None]).argmax(1).numpy() == labels
         assert judged[1]["teacher"] == pytest.approx(right.mean(), abs=0.02)
 
+    def test_so_does_the_share_of_the_rows_that_it_agrees_about(self, judged, recorded, real):
+        held, found, _ = judged
+        with torch.no_grad():
+            said = recorded.net(held.images * real.spread.view(1, -1, 1, 1) + real.mean.view(1, -1, 1, 1)).argmax(1)
+        assert found["teacher_agrees"] == pytest.approx(float((said == held.labels).float().mean()), abs=0.07)
+
+    @pytest.mark.parametrize(("below", "told"), [(0.0, False), (1.01, True)])
+    def test_a_teacher_that_agrees_about_few_of_them_is_told_of(
+        self, below, told, few_digits, pruned, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.setattr("secateur.study.judging._AGREES", below)
+        asked = {"per_class": 3, "net": NET, "steps": 0, "eval_epochs": 0, "repeats": 1, "threads": 1}
+        out = tmp_path / "out"
+        sc.condense(few_digits[0], test=few_digits[1], recording=pruned, soft=True, out=out, **asked)
+        assert ("of the condensed rows for what they are labelled" in capsys.readouterr().err) == told
+
     def test_and_one_in_the_report(self, judged):
         _, found, told = judged
         assert told.heads == [(NET, how, labels) for labels in ("hard", "soft") for how in ("auto", "off")]
@@ -226,6 +242,7 @@ class TestBadInput:
         [
             ({"eval_augment": "auto;blur"}, "augment: expected one of auto, color, .*, got 'blur'"),
             ({"nets": f"{NET};lenet"}, "expected one of .*, got 'lenet'"),
+            ({"nets": f"mlp,{NET}"}, r"nets: expected one of .*, got '.*' \(several are separated by ;\)"),
             ({"soft": True}, "soft: the net of a recording is the teacher, and none is named; name one"),
         ],
     )
@@ -236,6 +253,13 @@ class TestBadInput:
         images, labels = few_digits[0]
         other = (images[:500], labels[:500]), few_digits[1]
         self.refused(other, tmp_path, "recording: .* was made from other data", WrongData, recording=pruned)
+
+    def test_a_folder_without_a_recording(self, few_digits, tmp_path):
+        message = (
+            "recording: .*nothing: expected a recording, found none .*; `secateur record DATA --out OUT` makes one"
+        )
+        (tmp_path / "nothing").mkdir()
+        self.refused(few_digits, tmp_path, message, StoreError, recording=tmp_path / "nothing")
 
     def test_a_recording_without_a_net(self, few_digits, tmp_path, pruned):
         shutil.copytree(pruned / "recording.zarr", tmp_path / "loop/recording.zarr")

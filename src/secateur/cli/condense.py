@@ -105,11 +105,15 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     if job.json:
         show.as_json({"out": str(job.out), "rows": len(held.labels), "result": found})
         return
+    from secateur.study.advice import TRAINED
+
+    about = held.about(job.out / "synthetic.safetensors")
     show.pairs(
         [
             ["condensed", f"{len(held.labels)} rows, {held.per_class} a class{_cut(held)}"],
             ["data", str(job.out / "synthetic")],
-            ["to train", f"secateur train {job.out / 'synthetic'} --net {_net(held, job)} --epochs 300 --out OUT"],
+            ["steps", _steps(about)],
+            ["to train", f"secateur train {job.out / 'synthetic'} {TRAINED.format(about['net'])} --out OUT"],
         ]
     )
     if found is None:
@@ -117,7 +121,8 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     how = "; ".join(_augmented(name, about) for name, about in found["about"]["augments"].items())
     title = f"\naccuracy on the test split; {found['about']['protocol']}; {how}"
     if soft := found["teacher"] is not None:
-        title += f"; the teacher of soft labels itself: {found['teacher']:.2%}"
+        title += f"; the teacher of soft labels itself: {found['teacher']:.2%}, and it agrees about "
+        title += f"{found['teacher_agrees']:.0%} of the condensed rows"
     rows = [
         [
             line["rows"],
@@ -134,9 +139,18 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     show.pairs([["report", str(job.out / "report.html")]])
 
 
-def _net(held: Any, job: o.Job) -> str:
-    """What it was condensed with: other nets may not take to it."""
-    return str(held.about(job.out / "synthetic.safetensors")["net"])
+def _steps(about: dict[str, Any]) -> str:
+    """Those done beside the published ones.
+
+    >>> _steps({"method": "dm", "step": 500}), _steps({"method": "dc", "step": 1000})
+    ('500, 2.5 % of the published 20,000', '1,000, as published')
+    """
+    from secateur.condensation import CONDENSERS
+
+    published = CONDENSERS[about["method"]]().steps
+    if about["step"] == published:
+        return f"{published:,}, as published"
+    return f"{about['step']:,}, {100 * about['step'] / published:.3g} % of the published {published:,}"
 
 
 def _numbers(line: dict[str, Any], mean: str, prefix: str) -> list[str]:

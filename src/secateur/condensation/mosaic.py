@@ -12,12 +12,13 @@ SMALLEST = 8
 
 
 def side_for(shape: Sequence[int]) -> int:
-    """Tiles a side of an image (channels, height, width): 2, or 1 where that would leave them less than 8 pixels.
+    """Tiles a side of an image (channels, height, width): 2, or 1 where that would leave them less than 8 pixels; 1 for
+    vectors (dims,), which are not cut.
 
-    >>> [side_for((3, side, side)) for side in (8, 16, 28, 32)]
-    [1, 2, 2, 2]
+    >>> [side_for(shape) for shape in ((3, 8, 8), (3, 15, 32), (3, 16, 16), (3, 28, 28), (64,))]
+    [1, 1, 2, 2, 1]
     """
-    return SIDE if min(shape[1:]) >= SIDE * SMALLEST else 1
+    return SIDE if len(shape) == 3 and min(shape[1:]) >= SIDE * SMALLEST else 1
 
 
 def expand(images: Tensor, side: int = SIDE) -> Tensor:

@@ -69,6 +69,18 @@ class Soft:
         """
         return divergence(logits, heard(self.net, raw), self.t).mean()
 
+    def agrees(self, images: Tensor, labels: Tensor, real: Real) -> float:
+        """The share of rows that the teacher takes for what they are labelled: images (rows, ...) normalised by the
+        statistics of `real`, labels (rows,).
+
+        >>> rows = torch.tensor([[8.0, 2.0], [0.0, 6.0]])
+        >>> real = Real.of(rows, torch.tensor([0, 1]))
+        >>> Soft(nn.Identity()).agrees(real.normalise(rows), torch.tensor([0, 0]), real)  # it says 0 and 1
+        0.5
+        """
+        said = heard(self.net, real.denormalise(images)).argmax(1)
+        return float((said == labels).float().mean())
+
     def gradients(self, net: nn.Module, rows: Tensor, raw: Tensor) -> dict[str, Tensor]:
         """Of the loss, by name of the weight of the net: normalised rows, and the same ones raw."""
         weights = {name: weight for name, weight in net.named_parameters() if weight.requires_grad}

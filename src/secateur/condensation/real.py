@@ -53,12 +53,14 @@ class Real:
     ) -> "Real":
         """statistics: `data` for those of the rows, or a name of STATISTICS.
 
-        Raises SecateurError for one class, for a class without rows, and for statistics that do not fit.
+        Raises SecateurError for what is not a row and a label of each example, for one class, for a class without rows,
+        and for statistics that do not fit.
 
         >>> real = Real.of(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]))
         >>> real.mean, real.normalise(real.rows).flatten()
         (tensor([1.]), tensor([-0.7071,  0.7071]))
         """
+        _check_given(rows, labels)
         names = tuple(str(k) for k in range(int(labels.max()) + 1)) if names is None else names
         counts = torch.bincount(labels, minlength=len(names))
         if len(names) < 2:
@@ -90,11 +92,32 @@ class Real:
         wide = (1, -1) + (1,) * (rows.ndim - 2)
         return (rows.float() - self.mean.view(wide)) / self.spread.view(wide)
 
+    def denormalise(self, rows: Tensor) -> Tensor:
+        """Normalised rows in the units of the raw ones, not clipped."""
+        wide = (1, -1) + (1,) * (rows.ndim - 2)
+        return rows * self.spread.view(wide) + self.mean.view(wide)
+
     def draw(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """Of each class, `batch` normalised rows, or all it has: drawn without replacement, a tensor a class."""
         places = [m[torch.randperm(len(m), generator=generator)[:batch]] for m in self.members]
         drawn = self.normalise(self.rows[torch.cat(places).to(self.rows.device)])
         return list(torch.split(drawn, [len(p) for p in places]))
+
+
+def _check_given(rows: Tensor, labels: Tensor) -> None:
+    for name, given in (("rows", rows), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise SecateurError(f"{name}: expected a tensor, got {type(given).__name__}; torch.from_numpy makes one")
+    if rows.ndim not in (2, 4):
+        raise SecateurError(
+            f"rows: expected (examples, channels, height, width) or (examples, dims), got shape {tuple(rows.shape)}; "
+            f"grey images have one channel (rows[:, None])"
+        )
+    if labels.shape != rows.shape[:1] or labels.is_floating_point():
+        raise SecateurError(
+            f"labels: expected the whole number of the class of each of {len(rows)} rows, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
 
 
 def _statistics(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,7 @@ def _refuse_out(path: Path) -> None:
         "mined": "the labelled and the mined rows",
         "joint": "the labelled rows and what the mined ones were condensed to",
         "kept": "the rows that were kept",
+        "synthetic": "the condensed rows",
     }
     there = [f"{path / name}, {told}" for name, told in what.items() if (path / name).is_dir()]
     way = "; or ".join(there) if there else f"the data it was made from, {run['data'].get('name')}"

@@ -149,7 +149,7 @@ def accuracy_against_count(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     counts = sorted({r["per_class"] for r in rows})
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("per_class:Q", title="rows a class", scale=alt.Scale(type="log"), axis=alt.Axis(values=counts)),
-        color=alt.Color("rows:N", title=None, sort=_AS_GIVEN),
+        color=alt.Color("rows:N", title=None, sort=_AS_GIVEN, legend=alt.Legend(symbolOpacity=1)),
     )
     y = alt.Y("accuracy:Q", title="test accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
     bars = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q", scale=alt.Scale(zero=False)), y2="high:Q")

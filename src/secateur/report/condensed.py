@@ -43,10 +43,19 @@ class Condensed:
         return cls(own, read_json(judged) if judged.exists() else None, picture and f"data:image/png;base64,{picture}")
 
     @property
+    def per_class(self) -> int:
+        """Rows of each class."""
+        return int(self.stages[0]["asked"]["per_class"])
+
+    @property
     def name(self) -> str:
         """For people."""
-        asked = self.stages[0]["asked"]
-        return f"{asked['method']}, {asked['per_class']} a class"
+        return f"{self.stages[0]['asked']['method']}, {self.per_class} a class"
+
+    @property
+    def soft(self) -> bool:
+        """Whether nets were trained with soft labels too."""
+        return any(row["labels"] == "soft" for row in self.rows)
 
     @property
     def rows(self) -> list[Row]:
@@ -123,24 +132,23 @@ def gather_all(out: Path, beside: Sequence[Path]) -> tuple[Condensed, ...]:
 
 
 def drawings(sets: Sequence[Condensed]) -> list[Drawing]:
-    """Accuracy against rows a class: of the net that was judged first, a chart an augmentation and kind of labels."""
+    """Accuracy against rows a class, where there are several counts: of the net that was judged first, a chart an
+    augmentation and kind of labels.
+    """
     judged = [one for one in sets if one.rows]
-    if not judged:
+    if len({one.per_class for one in judged}) < 2:
         return []
     net = judged[0].rows[0]["net"]
-    return [_against_count(judged, head, alone=len(sets) == 1) for head in judged[0].heads if head[0] == net]
+    return [_against_count(judged, head) for head in judged[0].heads if head[0] == net]
 
 
-def _against_count(judged: Sequence[Condensed], head: Head, *, alone: bool) -> Drawing:
+def _against_count(judged: Sequence[Condensed], head: Head) -> Drawing:
     points: dict[tuple[str, int], Row] = {}
     for one in judged:
-        count = one.stages[0]["asked"]["per_class"]
         for row in one.rows:
             if head_of(row) == head:
-                points.setdefault((row["rows"], count), row | {"per_class": count})
+                points.setdefault((row["rows"], one.per_class), row | {"per_class": one.per_class})
     net, augment, labels = head
     how = f"augmentation {augment}, {labels} labels"
     text = f"Test accuracy of {net} trained on so many rows of each class alone; a bar is one standard deviation."
-    if alone:
-        text += " Name the folders of other counts behind this one for curves: secateur report OUT OUT2."
     return f"Accuracy against rows a class, {how}", text, charts.accuracy_against_count(list(points.values()))

@@ -17,11 +17,12 @@ from secateur.condensation.real import STARTS
 from secateur.condensation.state import keep, restore
 from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
-from secateur.errors import NonFiniteError, SecateurError
+from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
-from secateur.store.files import remove, replacing
+from secateur.store.files import replacing
 from secateur.store.tables import Subset
+from secateur.study import advice
 from secateur.study.coresets import Recorded
 from secateur.study.judging import Judging, judged
 from secateur.study.session import Session, session
@@ -76,7 +77,8 @@ def condense(
     OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of `record` on the same data,
     whose net gives the features of herding and k-center, and whose scores the coresets forgetting and dual. soft:
     train nets with the soft labels of that net too. Raises SecateurError for what cannot be, NonFiniteError where
-    rows would leave the finite numbers: what was good stays. Run again, it reads the result.
+    rows would leave the finite numbers: what was good stays. Run again, it reads the result; with more
+    steps it goes on, and with as many as a stopped run has done it judges what is there.
     """
     chosen = _chosen(method, augment, {"batch": batch, "tiles": tiles, "classify": classify}, schedule)
     total = chosen.steps if steps is None else steps
@@ -90,27 +92,16 @@ def condense(
             chosen.augment if augment is None else augment, rate, schedule, compiled, statistics, every, seed,
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
+        if judging is not None and work.source.test is None:
+            work.progress.say("no test split: the condensed set will not be judged; name one with --test")
         learned = [plan.learn(k) for k in range(sets)]
         if judging is not None:
-            new = judged(work, plan.real, learned, judging, plan.asked(0) | {"sets": sets})
+            new = judged(work, plan.real, learned, judging, plan.asked(0) | {"steps": total, "sets": sets})
             if new or not (work.out / "report.html").exists():
                 from secateur.report import write_report
 
                 write_report(work.out.path, progress=work.progress.say)
         return learned[0]
-
-
-def how_to_train(data: Any) -> str | None:
-    """For rows that were condensed, OUT/synthetic, what net to train on them and how long; None for other data."""
-    folder = Path(data) if isinstance(data, str | Path) else Path()
-    saved = folder.parent / "synthetic.safetensors"
-    if folder.name != "synthetic" or not saved.exists():
-        return None
-    about = Synthetic.about(saved)
-    return (
-        f"these rows were condensed by {about['method']} with {about['net']}: few rows are few steps an epoch, and "
-        f"nets unlike that one may learn little (--net {about['net']} --epochs 300)"
-    )
 
 
 def _chosen(
@@ -142,7 +133,10 @@ def _started(init: str | Path | np.ndarray | None, work: Session) -> str | np.nd
         return str(init)
     if not Path(init).exists():
         raise unknown("init", str(init), [*STARTS, "the OUT folder of a subset"])
-    chosen = Subset.open(init)
+    try:
+        chosen = Subset.open(init)
+    except StoreError as error:
+        raise StoreError(f"init: {error}; `secateur prune DATA --out {init}` chooses a subset") from None
     chosen.check_data(work.source.fingerprint)
     return chosen.ids
 
@@ -181,10 +175,10 @@ class _Plan:
         return Ground.of(self.real, stream, net=self.net, augment=self.augment, compiled=self.compiled)
 
     def asked(self, k: int) -> dict[str, Any]:
-        """Everything that the rows of set k depend on."""
+        """Everything that the rows of set k depend on, but for the steps, of which there may always be more."""
         init = self.init if isinstance(self.init, str | None) else [int(i) for i in np.sort(self.init)]
         return {
-            "method": self.method, "per_class": self.per_class, "steps": self.steps,
+            "method": self.method, "per_class": self.per_class,
             "init": self.condenser.init if init is None else init, "net": self.ground(k).net,
             "augment": self.augment, "rate": self.rate or self.condenser.rate, "batch": vars(self.condenser)["batch"],
             "schedule": None if self.schedule is None else list(self.schedule), "statistics": self.statistics,
@@ -218,14 +212,16 @@ class _Plan:
         path = out / "synthetic.safetensors" if k == 0 else out / "sets" / f"{k}.safetensors"
         ground, asked = self.ground(k), self.asked(k)
         canvas = begin(self.condenser, ground, per_class=self.per_class, init=self.init, rate=self.rate)
-        if out.begin(name, asked):
+        if out.begin(name, asked) and Synthetic.about(path)["step"] == self.steps:
             return Synthetic.load(path)
         state = out / "state" / f"{name}.safetensors"
         if state.exists():
             restore(state, self.condenser, canvas, ground, asked)
+            self._check_ahead(canvas.step)
             self.work.progress.say(f"going on from step {canvas.step}")
         elif k == 0:
-            self._hint()
+            for line in advice.before(self.condenser, self.steps, self.real, compiled=self.compiled):
+                self.work.progress.say(line)
             write_test(self.work.source, out / "synthetic")
         started, first = time.perf_counter(), canvas.step
         with self.work.progress.stage(f"condensing by {self.method}" + (f", set {k}" if k else "")) as advance:
@@ -234,17 +230,15 @@ class _Plan:
             self.work.progress.say(doubt)
         self._write(held, path, asked | {"step": canvas.step}, k)
         seconds = time.perf_counter() - started
+        keep(state, canvas, ground, asked)
         out.end(name, seconds=seconds, steps_now=canvas.step - first, step=canvas.step)
-        remove(state)
         return held
 
-    def _hint(self) -> None:
-        """Say what compiling would save, where it was measured to."""
-        shape, device = self.real.shape, self.work.device.type
-        if not self.compiled and device == "cpu" and len(shape) == 3 and min(shape[1:]) >= 28 and self.steps >= 100:
-            self.work.progress.say(
-                "compiled (--compile, or compile=1 where rows were mined) such steps take a third to two thirds "
-                "as long, after a minute of compiling, which needs a C++ compiler"
+    def _check_ahead(self, done: int) -> None:
+        if done > self.steps:
+            raise WrongData(
+                f"steps: {self.work.out.path} stands at step {done}, and {self.steps} would be a step back; ask for "
+                f"{done} (--steps {done}) to judge what is there, for more to go on, or --force to start over"
             )
 
     def _grow(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from secateur.condensation import Real
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError, StoreError, WrongData
 from secateur.methods import method as find_method
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
@@ -53,7 +53,10 @@ class Recorded:
         fingerprint: of the data that `real` is of. Raises WrongData for a recording of other data, SecateurError for
         one without a trained net, and for a class of fewer than `per_class` rows.
         """
-        recording, model = Recording.open(out), out / "model.safetensors"
+        try:
+            recording, model = Recording.open(out), out / "model.safetensors"
+        except StoreError as error:
+            raise StoreError(f"recording: {error}; `secateur record DATA --out OUT` makes one") from None
         if recording.fingerprint != fingerprint:
             raise WrongData(
                 f"recording: {out} was made from other data (fingerprint {recording.fingerprint}, not {fingerprint}); "

@@ -26,6 +26,7 @@ from secateur.training.nets import OPTIONS, build
 
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
+_AGREES = 0.9
 MOSAICS = "random-mosaics"
 """Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
@@ -80,7 +81,7 @@ class Judging:
             try:
                 net = build(spec, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
             except SecateurError as error:
-                raise SecateurError(f"nets, several separated by ;: {error}") from None
+                raise SecateurError(f"nets: {str(error).removeprefix('net: ')} (several are separated by ;)") from None
             if keeps_statistics(net):
                 remembering.append(spec)
         teacher = Soft(recorded.net) if recorded is not None and soft else None
@@ -133,7 +134,6 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
     Whether something new was.
     """
     if work.source.test is None:
-        work.progress.say("no test split: the condensed set is not judged; name one with --test")
         return False
     for spec in how.remembering:
         work.progress.say(
@@ -160,10 +160,26 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
                 done[case.name] = [found, time.perf_counter() - began]
                 write_json(state, {"about": asked, "done": done})
             advance(at + 1, len(cases))
-    teacher = None if how.soft is None else accuracy(how.soft.net, work.test).overall
-    write_json(path, {"about": asked, "rows": _lines(cases, done), "teacher": teacher})
+    write_json(path, {"about": asked, "rows": _lines(cases, done)} | _heard(work, real, learned, how))
     remove(state)
     return True
+
+
+def _heard(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging) -> dict[str, float | None]:
+    """Of the teacher of soft labels its accuracy on the test split, and the share of the rows that it agrees about.
+
+    Where that is small, it is told.
+    """
+    if how.soft is None or work.test is None:
+        return {"teacher": None, "teacher_agrees": None}
+    shown = [held.expanded() for held in learned]
+    agrees = float(np.mean([how.soft.agrees(held.images, held.labels, real) for held in shown]))
+    if agrees < _AGREES:
+        work.progress.say(
+            f"the teacher takes {agrees:.0%} of the condensed rows for what they are labelled, so its soft labels "
+            f"teach something else; nets with batch norm often misjudge rows unlike those they were trained on"
+        )
+    return {"teacher": accuracy(how.soft.net, work.test).overall, "teacher_agrees": agrees}
 
 
 def _instead(spec: str) -> str:

@@ -14,8 +14,8 @@ from secateur.errors import DataError, SecateurError, WrongData
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
+from secateur.study.advice import how_to_train
 from secateur.study.cell import Result, plan_run, run_cell
-from secateur.study.condense import how_to_train
 from secateur.study.pool import Pool
 from secateur.study.run import Run
 from secateur.study.session import Session, session
@@ -24,6 +24,7 @@ from secateur.training.aims import aim as find_aim
 from secateur.training.distill import Distill
 from secateur.training.objective import Aim
 from secateur.training.recipes import Recipe
+from secateur.training.recipes import recipe as find_recipe
 
 
 def train(
@@ -80,7 +81,8 @@ def train(
         needs_labels=aim.classifies, reading=reading,
     )  # fmt: skip
     with opened as work:
-        if (net is None or epochs is None) and (advice := how_to_train(data)):
+        trained = find_recipe(recipe).name == "sgd" and net is not None and epochs is not None
+        if not trained and (advice := how_to_train(data)):
             work.progress.say(advice)
         run = plan_run(
             work,
