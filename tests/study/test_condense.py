@@ -14,6 +14,7 @@ from secateur.errors import DataError, NonFiniteError, SecateurError, StoreError
 from secateur.progress import Progress
 from secateur.store.tables import Subset
 from secateur.study.advice import before, how_to_train
+from secateur.training.checkpoint import about as checkpoint_about
 from secateur.training.nets import build
 from tests.cli.test_cli import run
 from tests.condensation.conftest import SMALL
@@ -73,6 +74,11 @@ def test_the_set_is_written_in_both_forms_with_where_it_came_from(condensed, few
     assert about["stages"]["condense"]["asked"]["method"] == "dm"
     assert about["stages"]["condense"]["step"] == 6
     assert Synthetic.about(out / "synthetic.safetensors")["rate"] == 1.0
+
+
+def test_the_folder_itself_is_no_data_set_but_names_the_one_in_it(condensed, tmp_path):
+    with pytest.raises(DataError, match="the OUT folder of a run; pass .*out/synthetic, the condensed rows$"):
+        sc.train(condensed[0], out=tmp_path / "out", **QUIET)
 
 
 def test_it_is_a_data_set_to_train_on_tested_on_the_real_test_split(condensed, tmp_path):
@@ -147,6 +153,7 @@ def test_with_more_steps_it_goes_on_to_the_bytes_of_one_long_run_and_is_judged_a
     asked = TINY | {"method": "idm", "evaluate": True, "eval_epochs": 0, "repeats": 1}
     sc.condense(train, test=test, out=tmp_path / "twice", **asked | {"steps": 3})
     told = json.loads((tmp_path / "twice/condense.json").read_text())
+    assert checkpoint_about(tmp_path / "twice/state/condense.safetensors")["step"] == 3  # between two that are kept
     for out in ("twice", "once"):
         sc.condense(train, test=test, out=tmp_path / out, **asked)
     assert bytes_of(tmp_path / "twice") == bytes_of(tmp_path / "once")
@@ -181,7 +188,7 @@ def test_without_a_test_split_that_nothing_is_judged_is_told_before_it_is_learne
 @pytest.mark.parametrize(("steps", "told"), [(1000, True), (20, False)])
 def test_a_run_as_long_as_the_published_ones_is_told_of_shorter_ones(steps, told):
     real = Real.of(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-    assert any("--steps 25" in line for line in before(DC(), steps, real, compiled=False)) == told
+    assert any("as published; much is there" in line for line in before(DC(), steps, real, compiled=False)) == told
 
 
 def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_are(few_digits, tmp_path):
