@@ -154,6 +154,8 @@ def test_with_more_steps_it_goes_on_to_the_bytes_of_one_long_run_and_is_judged_a
     sc.condense(train, test=test, out=tmp_path / "twice", **asked | {"steps": 3})
     told = json.loads((tmp_path / "twice/condense.json").read_text())
     assert checkpoint_about(tmp_path / "twice/state/condense.safetensors")["step"] == 3  # between two that are kept
+    sc.condense(train, test=test, out=tmp_path / "twice", **asked | {"steps": 5, "evaluate": False})
+    assert not (tmp_path / "twice/condense.json").exists()  # it was not of these rows
     for out in ("twice", "once"):
         sc.condense(train, test=test, out=tmp_path / out, **asked)
     assert bytes_of(tmp_path / "twice") == bytes_of(tmp_path / "once")

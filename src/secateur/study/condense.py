@@ -20,7 +20,7 @@ from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.registry import unknown
-from secateur.store.files import replacing
+from secateur.store.files import remove, replacing
 from secateur.store.tables import Subset
 from secateur.study import advice
 from secateur.study.coresets import Recorded
@@ -223,6 +223,8 @@ class _Plan:
             for line in advice.before(self.condenser, self.steps, self.real, compiled=self.compiled):
                 self.work.progress.say(line)
             write_test(self.work.source, out / "synthetic")
+        for verdict in ("condense.json", "report.html"):  # of fewer steps
+            remove(out / verdict)
         started, first = time.perf_counter(), canvas.step
         with self.work.progress.stage(f"condensing by {self.method}" + (f", set {k}" if k else "")) as advance:
             held = self._grow(canvas, ground, asked, state, path, advance)
