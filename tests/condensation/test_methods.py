@@ -339,9 +339,10 @@ class TestMosaics:
         assert len(set(shown.tolist())) == 4 * cut**2  # a real row of its own in every tile
 
 
-def test_nets_that_keep_statistics_are_not_compiled(real):
-    with pytest.raises(SecateurError, match="compile: nets that keep statistics"):
-        dm(real, per_class=1, steps=1, net="resnet9:0.25", compiled=True, generator=stream())
+@pytest.mark.parametrize(("net", "name"), [("resnet9:0.25", "ResNet9"), ("vit_tiny", "ViT")])
+def test_nets_whose_compiled_passes_are_not_known_to_be_right_are_not_compiled(net, name, real):
+    with pytest.raises(SecateurError, match=f"compile: ConvNets and mlp are compiled, not a {name}; take one of them"):
+        dm(real, per_class=1, steps=1, net=net, compiled=True, generator=stream())
 
 
 def test_a_net_that_keeps_statistics_is_settled_on_real_rows_and_held_still(real):

@@ -67,10 +67,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
     assert ours == whole
 
 
-def test_compiled_passes_are_the_plain_ones(few_digits):
+@pytest.mark.parametrize("spec", ["convnet1:0.0625", "mlp:0.1"])
+def test_compiled_passes_are_the_plain_ones(spec, few_digits):
     images, classes = few_digits[0]
     real = Real.of(torch.from_numpy(images)[:, None], torch.from_numpy(classes))
-    ground = Ground.of(real, torch.Generator().manual_seed(0), net="convnet1:0.0625", augment="off")
+    ground = Ground.of(real, torch.Generator().manual_seed(0), net=spec, augment="off")
     plain, compiled, net = Passes(), Passes(compiled=True), ground.fresh_net()
     rows, labels = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
     (a, right), (b, hits) = (p.gradients(net, rows, labels) for p in (plain, compiled))

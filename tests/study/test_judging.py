@@ -16,7 +16,7 @@ from secateur.condensation.real import start
 from secateur.condensation.siamese import families
 from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError, StoreError, WrongData
+from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.report.condensed import Condensed
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
@@ -135,6 +135,25 @@ class TestCoresets:
         about = judged[1]["about"]
         assert about["coreset_features"] == "the features of resnet9:0.25, trained on all of the data"
         assert (about["recording"]["net"], about["recording"]["epochs"]) == ("resnet9:0.25", 4)
+
+
+def test_in_judging_too_nets_that_are_not_compiled_are_trained_as_they_are():
+    rows, labels = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 2
+    both = []
+    for compiled in (True, False):
+        mean, spread = torch.zeros(1), torch.ones(1)
+        spec = "resnet9:0.25,norm=instance"
+        net = build(spec, shape=(1, 16, 16), classes=2, mean=mean, spread=spread, seed=0)
+        fit(net, rows, labels, Protocol(epochs=1, compiled=compiled), torch.Generator())
+        both.append(torch.cat([weight.flatten() for weight in net.parameters()]))
+    assert torch.equal(*both)
+
+
+def test_a_net_that_leaves_the_finite_numbers_is_not_told_to_be_at_chance(real, few_digits):
+    test = Tensors(open_data(few_digits[0], test=few_digits[1]).test, torch.device("cpu"))
+    rows, labels = torch.full((10, 1, 8, 8), 1e30), torch.arange(10)
+    with pytest.raises(NonFiniteError, match="nets: the weights of mlp:0.1 left the finite numbers .*--rate"):
+        judge(rows, labels, real, test, net="mlp:0.1", protocol=Protocol(epochs=2), seed=0)
 
 
 class Listening(torch.nn.Module):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secateur.condensation.passes import Passes, keeps_statistics, laid_out
+from secateur.condensation.passes import Passes, compiles, laid_out
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError
+from secateur.errors import NonFiniteError, SecateurError
 from secateur.training.distill import divergence
 from secateur.training.evaluate import accuracy
 from secateur.training.machine import autocast
@@ -27,7 +27,7 @@ class Protocol:
 
     chosen: the families of augmentation that vary each image by itself, one family a batch; () for none. epochs: the
     loop runs one more, as published; by default 1000 with augmentation and 300 without. The rate falls to a tenth after
-    epoch epochs // 2 + 1, where the momentum starts anew. compiled: see `Passes`; nets that cannot be are not. Source:
+    epoch epochs // 2 + 1, where the momentum starts anew. compiled: see `passes.compiles`; other nets are not. Source:
     the code of DC, DSA and DM.
     """
 
@@ -102,7 +102,7 @@ def fit(
     which are not looked at where a teacher's stand in their place.
     """
     body = net.body.train()
-    passes = Passes(compiled=protocol.compiled and not keeps_statistics(body))
+    passes = Passes(compiled=protocol.compiled and compiles(body))
     drop = (protocol.length - 1) // 2 + 1
     wide = (1, -1) + (1,) * (images.ndim - 2)
     optimizer = _optimizer(body, protocol.rate)
@@ -139,11 +139,17 @@ def judge(
 ) -> float:
     """The test accuracy of one fresh net, by its spec, trained on the rows: images (rows, ...) normalised by the
     statistics of `real`, labels (rows,). soft: a teacher, heard in place of the labels; the net begins alike, and sees
-    the same views in the same order, without. Raises SecateurError for a net that does not take such rows.
+    the same views in the same order, without. Raises SecateurError for a net that does not take such rows,
+    NonFiniteError for one whose weights leave the finite numbers.
     """
     if protocol.length < 1:
         raise SecateurError(f"epochs: expected 0 or more, got {protocol.epochs}")
     fresh = build(net, shape=real.shape, classes=real.classes, mean=real.mean, spread=real.spread, seed=seed)
     fresh = fresh.to(images.device)
     fit(fresh, images, labels, protocol, generator(seed, "protocol"), soft)
+    if not all(bool(torch.isfinite(weight).all()) for weight in fresh.parameters()):
+        raise NonFiniteError(
+            f"nets: the weights of {net} left the finite numbers while it was trained on these rows; judge with "
+            "another net, or condense at a lower rate (--rate)"
+        )
     return accuracy(fresh, test).overall
