@@ -37,6 +37,7 @@ class Taps(nn.Module):
         super().__init__()
         self.blocks = net.blocks
         self.last = net.head.in_features
+        self.by_pixel = lies_last(net.head.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = []
@@ -44,20 +45,19 @@ class Taps(nn.Module):
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 maps.append(x)
-        early = [EARLY**0.5 * in_line(m) for m in maps[:-1]]
-        return torch.cat([*early, in_line(maps[-1]), in_line(x)], 1)
+        lines = [in_line(m, by_pixel=self.by_pixel) for m in (*maps, x)]
+        return torch.cat([*(EARLY**0.5 * line for line in lines[:-2]), *lines[-2:]], 1)
 
 
-def in_line(maps: Tensor, *, last: bool | None = None) -> Tensor:
-    """(rows, channels, height, width) -> (rows, dims): pixel by pixel where channels lie last in memory, which copies
-    nothing, else channel by channel. last: see `passes.lies_last`.
+def in_line(maps: Tensor, *, by_pixel: bool) -> Tensor:
+    """(rows, channels, height, width) -> (rows, dims): pixel by pixel, which copies nothing where channels lie last in
+    memory, or channel by channel.
 
     >>> maps = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # channels of 1 and 2, and of 3 and 4
-    >>> in_line(maps, last=False).tolist(), in_line(maps, last=True).tolist()
+    >>> in_line(maps, by_pixel=False).tolist(), in_line(maps, by_pixel=True).tolist()
     ([[1.0, 2.0, 3.0, 4.0]], [[1.0, 3.0, 2.0, 4.0]])
     """
-    last = lies_last(maps.device) if last is None else last
-    return (maps.permute(0, 2, 3, 1) if last else maps).flatten(1)
+    return (maps.permute(0, 2, 3, 1) if by_pixel else maps).flatten(1)
 
 
 @dataclass(frozen=True)
