@@ -2,8 +2,8 @@
 
     python benchmarks/condense_curves.py [--table benchmarks/condense.md] [--out benchmarks/condense.svg]
 
-A line joins the lines of a table that have the method, its settings, the rows a class and the augmentation in common,
-and are of the same run: those marked † are of another. Rules are the rows without steps, and the published accuracies.
+A curve joins the lines of a table that have the method, its settings, the rows a class and the augmentation in common.
+Rules are the rows without steps, and the published accuracies.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def point(line: dict[str, str]) -> dict[str, Any]:
     return {
         "panel": f"{line['section']}, {line['a class']} a class",
         "run": line["rows"],
-        "rows": re.sub(r"`| †|, rate [\d.]+", "", line["rows"]),
+        "rows": re.sub(r"`|, rate [\d.]+", "", line["rows"]),
         "augmentation": line.get("augmentation", "auto"),
         "seconds": float(line["seconds"]) if line["seconds"] else None,
         "accuracy": float(accuracy),
