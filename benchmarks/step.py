@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from secateur.study.session import session
-from secateur.training import loop
+from secateur.training import loop, machine
 from secateur.training.loop import Watch
 from secateur.training.nets.norms import InstanceNorm
 from secateur.training.recipes import RECIPES
@@ -30,7 +30,7 @@ WARM_UP = 5
 WITHOUT = {
     "everything": contextlib.nullcontext,
     "memory handed back to the system": lambda: patch.object(loop, "keep_freed_memory", lambda: None),
-    "float32 instead of bfloat16": lambda: patch.object(loop, "autocast", lambda device: contextlib.nullcontext()),
+    "float32 instead of bfloat16": lambda: patch.object(machine, "bfloat16_helps", lambda device: False),
     "channels first": lambda: patch.object(torch, "channels_last", torch.contiguous_format),
     "torch's group norm as instance norm": lambda: patch.object(InstanceNorm, "forward", torch.nn.GroupNorm.forward),
     "one thread": contextlib.nullcontext,

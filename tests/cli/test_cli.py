@@ -183,7 +183,7 @@ def test_methods_are_listed_for_machines():
     names = {r["name"] for r in rows if r["kind"] == "method"}
     assert names == set(METHODS)
     assert {r["name"] for r in rows if r["kind"] == "rule"} == set(RULES)
-    assert {r["name"] for r in rows if r["kind"] == "condenser"} == {"dm", "dc", "dsa", "cafe", "idm"}
+    assert {r["name"] for r in rows if r["kind"] == "condenser"} == set(CONDENSERS)
     assert "beta" in run("methods").stdout
 
 

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def two():
     """A cluster of two workers on this machine."""
-    pytest.importorskip("ray", reason='ray is not installed: pip install "secateur[dev]"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p))
         engine_of_two = find_engine("ray", 2)
@@ -90,7 +89,8 @@ def test_a_cluster_that_was_there_is_joined_and_left_as_it_was(two):
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_that_names_it(monkeypatch):
-    ray = pytest.importorskip("ray", reason='ray is not installed: pip install "secateur[dev]"')
+    import ray
+
     if ray.is_initialized():
         ray.shutdown()
     monkeypatch.setenv("RAY_ADDRESS", "nothing-listens-here")

@@ -13,11 +13,10 @@ from tests.scale.running import pruned, write_shards
 @pytest.fixture(scope="module")
 def bucket():
     """A server that speaks S3, and a bucket on it."""
-    pytest.importorskip("s3fs", reason='s3fs is not installed: pip install "secateur[dev]"')
-    server = pytest.importorskip("moto.server", reason='moto is not installed: pip install "secateur[dev]"')
     import logging
 
     import s3fs
+    from moto import server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -17,6 +17,7 @@ from secateur.condensation.siamese import families
 from secateur.data.source import open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
+from secateur.report import write_report
 from secateur.report.condensed import Condensed
 from secateur.select import herding, k_center
 from secateur.store.recording import Recording
@@ -214,6 +215,16 @@ class TestSoftLabels:
         with torch.no_grad():
             said = recorded.net(held.images * real.spread.view(1, -1, 1, 1) + real.mean.view(1, -1, 1, 1)).argmax(1)
         assert found["teacher_agrees"] == pytest.approx(float((said == held.labels).float().mean()), abs=0.07)
+
+    def test_in_the_report_too_but_for_results_from_before_that_was_asked(self, few_digits, pruned, tmp_path):
+        out, asked = tmp_path / "out", TINY | {"recording": pruned, "soft": True, "repeats": 1, "eval_epochs": 0}
+        sc.condense(few_digits[0], test=few_digits[1], out=out, **asked)
+        found, told = json.loads((out / "condense.json").read_text()), "of the condensed rows"
+        assert f"it agrees about {found.pop('teacher_agrees'):.0%} {told}" in (out / "report.html").read_text()
+        (out / "condense.json").write_text(json.dumps(found))
+        page = write_report(out).read_text(encoding="utf-8")
+        assert "The teacher of soft labels itself" in page
+        assert told not in page
 
     @pytest.mark.parametrize(("below", "told"), [(0.0, False), (1.01, True)])
     def test_a_teacher_that_agrees_about_few_of_them_is_told_of(

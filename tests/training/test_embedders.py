@@ -1,6 +1,5 @@
 """Embedders give one vector a row: those of others behind their own preparation, yours, or the rows themselves."""
 
-import importlib.util
 import json
 import sys
 
@@ -16,10 +15,6 @@ from secateur.training.embedders import Resized, embedder
 
 CPU = torch.device("cpu")
 COLOUR, GREY = (3, 8, 8), (1, 8, 8)
-needs_transformers = pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is None,
-    reason='transformers is not installed: pip install "secateur[dev]"',
-)
 
 
 def images(shape, n=4, seed=0):
@@ -178,7 +173,6 @@ def models(tmp_path_factory):
     return root, {name: model.eval() for name, model in made.items()}
 
 
-@needs_transformers
 class TestTransformers:
     SHAPE = (3, 16, 16)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from secateur.condensation.passes import Passes, compiles, laid_out
 from secateur.condensation.real import Real
 from secateur.condensation.siamese import draw
+from secateur.condensation.synthetic import Synthetic
 from secateur.data.tensors import Tensors
 from secateur.errors import NonFiniteError, SecateurError
 from secateur.training.distill import divergence
@@ -69,17 +70,16 @@ class Soft:
         """
         return divergence(logits, heard(self.net, raw), self.t).mean()
 
-    def agrees(self, images: Tensor, labels: Tensor, real: Real) -> float:
-        """The share of rows that the teacher takes for what they are labelled: images (rows, ...) normalised by the
-        statistics of `real`, labels (rows,).
+    def agrees(self, held: Synthetic) -> float:
+        """The share of rows that the teacher takes for what they are labelled; mosaics as they are trained on.
 
-        >>> rows = torch.tensor([[8.0, 2.0], [0.0, 6.0]])
-        >>> real = Real.of(rows, torch.tensor([0, 1]))
-        >>> Soft(nn.Identity()).agrees(real.normalise(rows), torch.tensor([0, 0]), real)  # it says 0 and 1
+        >>> rows = torch.tensor([[3.0, -2.0], [-1.0, 1.0]])  # [8, 3] and [4, 6]: it says 0 and 1
+        >>> held = Synthetic(rows, torch.tensor([0, 0]), torch.tensor([5.0, 5.0]), torch.tensor([1.0, 1.0]))
+        >>> Soft(nn.Identity()).agrees(held)
         0.5
         """
-        said = heard(self.net, real.denormalise(images)).argmax(1)
-        return float((said == labels).float().mean())
+        shown = held.expanded()
+        return float((heard(self.net, shown.raw()).argmax(1) == shown.labels).float().mean())
 
     def gradients(self, net: nn.Module, rows: Tensor, raw: Tensor) -> dict[str, Tensor]:
         """Of the loss, by name of the weight of the net: normalised rows, and the same ones raw."""

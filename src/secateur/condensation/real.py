@@ -92,11 +92,6 @@ class Real:
         wide = (1, -1) + (1,) * (rows.ndim - 2)
         return (rows.float() - self.mean.view(wide)) / self.spread.view(wide)
 
-    def denormalise(self, rows: Tensor) -> Tensor:
-        """Normalised rows in the units of the raw ones, not clipped."""
-        wide = (1, -1) + (1,) * (rows.ndim - 2)
-        return rows * self.spread.view(wide) + self.mean.view(wide)
-
     def draw(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """Of each class, `batch` normalised rows, or all it has: drawn without replacement, a tensor a class."""
         places = [m[torch.randperm(len(m), generator=generator)[:batch]] for m in self.members]

@@ -55,6 +55,11 @@ class Synthetic:
             self, images=expand(self.images, self.tiles), labels=self.labels.repeat_interleave(self.tiles**2), tiles=1
         )
 
+    def raw(self) -> Tensor:
+        """In the units of the real rows, not clipped."""
+        wide = (1, -1) + (1,) * (self.images.ndim - 2)
+        return self.images * self.spread.view(wide) + self.mean.view(wide)
+
     def display(self) -> np.ndarray:
         """To look at, in the units of the real rows: uint8 (rows, height, width, channels), clipped to what a pixel can
         be, or float32 (rows, dims).
@@ -63,8 +68,7 @@ class Synthetic:
         >>> Synthetic(pixel, torch.tensor([0, 1]), torch.tensor([100.0]), torch.tensor([50.0])).display().ravel()
         array([  0, 125], dtype=uint8)
         """
-        wide = (1, -1) + (1,) * (self.images.ndim - 2)
-        rows = (self.images * self.spread.view(wide) + self.mean.view(wide)).cpu()
+        rows = self.raw().cpu()
         if rows.ndim == 2:
             return rows.numpy()
         return rows.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,11 +87,11 @@ def perform(job: Job) -> Summary:
 
 
 def most_held() -> int:
-    """Bytes that this process has held at most, up to now."""
+    """Bytes that this process has held at most, up to now; where there is no /proc, or what started it, if more."""
     with contextlib.suppress(OSError, StopIteration):  # of itself alone: what getrusage says starts with its parent's
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def mark(place: Place, summary: Summary) -> None:

@@ -27,6 +27,7 @@ from secateur.training.nets import OPTIONS, build
 FULL = (5, 20)
 """Sets, and nets a set, of the published tables."""
 _AGREES = 0.9
+"""The share of the rows below which it is told that a teacher misjudges them."""
 MOSAICS = "random-mosaics"
 """Beside condensed mosaics: as many that hold random rows, four times as many small ones for the same pixels."""
 
@@ -160,20 +161,19 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
                 done[case.name] = [found, time.perf_counter() - began]
                 write_json(state, {"about": asked, "done": done})
             advance(at + 1, len(cases))
-    write_json(path, {"about": asked, "rows": _lines(cases, done)} | _heard(work, real, learned, how))
+    write_json(path, {"about": asked, "rows": _lines(cases, done)} | _heard(work, learned, how))
     remove(state)
     return True
 
 
-def _heard(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging) -> dict[str, float | None]:
+def _heard(work: Session, learned: Sequence[Synthetic], how: Judging) -> dict[str, float | None]:
     """Of the teacher of soft labels its accuracy on the test split, and the share of the rows that it agrees about.
 
     Where that is small, it is told.
     """
     if how.soft is None or work.test is None:
         return {"teacher": None, "teacher_agrees": None}
-    shown = [held.expanded() for held in learned]
-    agrees = float(np.mean([how.soft.agrees(held.images, held.labels, real) for held in shown]))
+    agrees = float(np.mean([how.soft.agrees(held) for held in learned]))
     if agrees < _AGREES:
         work.progress.say(
             f"the teacher takes {agrees:.0%} of the condensed rows for what they are labelled, so its soft labels "
