@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from secateur.condensation import CAFE, CONDENSERS, DC, DM, DSA, IDM, Real, cafe, dc, distribution, dm, dsa, idm, passes
+from secateur.condensation.alignment import Taps
 from secateur.condensation.distribution import features_of, mismatch
 from secateur.condensation.frame import Canvas, Ground, begin, grow
 from secateur.condensation.gradient import SCHEDULE, learn, settle
@@ -337,6 +338,15 @@ class TestMosaics:
         assert (held.tiles, held.per_class, held.expanded().per_class) == (cut, 2, 2 * cut**2)
         shown = held.expanded().display()[..., 0, 0, 0]
         assert len(set(shown.tolist())) == 4 * cut**2  # a real row of its own in every tile
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_row_has_the_same_line_of_maps_alone_as_among_others(channels):
+    taps = Taps(make("convnet1:0.0625", (channels, 8, 8), 10).requires_grad_(False))
+    rows = torch.randn(20, channels, 8, 8, generator=stream())
+    together = taps(passes.laid_out(rows))
+    alone = torch.cat([taps(passes.laid_out(row[None])) for row in rows])  # whose strides say less of its layout
+    torch.testing.assert_close(together, alone)
 
 
 @pytest.mark.parametrize(("net", "name"), [("resnet9:0.25", "ResNet9"), ("vit_tiny", "ViT")])
