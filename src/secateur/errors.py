@@ -8,9 +8,21 @@ SecateurError(ValueError)      bad input: every error below is one
 └── MissingExtra               an optional package is not installed
 """
 
+import errno
+import unicodedata
+
 
 class SecateurError(ValueError):
-    """Bad input; the message says what was expected, what came, and what to do."""
+    r"""Bad input; the message says what was expected, what came, and what to do.
+
+    A message may quote a file name or a label, so characters that would steer a terminal are escaped here, once.
+
+    >>> print(SecateurError("label: got \x1b[2Jcat"))
+    label: got \x1b[2Jcat
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class DataError(SecateurError):
@@ -31,6 +43,69 @@ class NonFiniteError(SecateurError):
 
 class MissingExtra(SecateurError):
     """An optional package is needed; the message is the command that installs it."""
+
+
+def printable(text: str) -> str:
+    r"""Text on one line, with everything a terminal could take for a command written as an escape.
+
+    Line ends, control characters, and the marks that reorder or hide text are escaped; letters of any script stay.
+
+    >>> print(printable("a\tb\nc"), printable("caf\u00e9"), printable("\u202egnp.exe"))
+    a\tb\nc café \u202egnp.exe
+    """
+    return "".join(
+        c if c == " " or unicodedata.category(c) not in _STEERING else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def described(error: BaseException, doing: str = "") -> SecateurError | None:
+    """What failed outside of this program, as an error with a way out; None for anything else, which is a bug.
+
+    Known are a full disk or quota, missing permission, a read-only file system, too many open files, any other OSError,
+    and memory that ran out, on the machine or an accelerator. doing: what was under way.
+
+    >>> print(described(OSError(28, "No space left on device", "out/a"), "saving the model"))
+    saving the model: out/a: the disk is full; free some space, then run the same command again
+    """
+    where = f"{doing}: " if doing else ""
+    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "ArrowMemoryError"):
+        way = "close other programs, or take a smaller --memory, batch or net"
+        return SecateurError(f"{where}memory ran out ({reason(error)}); {way}")
+    if not isinstance(error, OSError):
+        return _described_by_text(error, where)
+    named = "" if error.filename is None else f"{error.filename}: "
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"{where}{named}the disk is full; free some space, then run the same command again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(f"{where}{named}no permission ({reason_of(error)}); change it, or name another folder")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StoreError(f"{where}{named}too many open files; raise the limit with `ulimit -n`")
+    return StoreError(f"{where}{named}{reason_of(error)}")
+
+
+def _described_by_text(error: BaseException, where: str) -> SecateurError | None:
+    """Libraries written in other languages say it in words: safetensors, torch and arrow have no errno."""
+    said = str(error)
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        return StoreError(f"{where}the disk is full; free some space, then run the same command again")
+    if "Permission denied" in said or "Read-only file system" in said:
+        return StoreError(f"{where}no permission ({reason(error)}); change it, or name another folder")
+    if "can't allocate memory" in said or "out of memory" in said.lower() or "std::bad_alloc" in said:
+        way = "close other programs, or take a smaller --memory, batch or net"
+        return SecateurError(f"{where}memory ran out ({reason(error)}); {way}")
+    return None
+
+
+def reason_of(error: OSError) -> str:
+    """What the system said, without the number and the name: never `None`.
+
+    >>> reason_of(OSError(2, "No such file or directory", "x")), reason_of(OSError("odd"))
+    ('No such file or directory', 'odd')
+    """
+    return error.strerror or reason(error)
 
 
 def reason(error: BaseException) -> str:

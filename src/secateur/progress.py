@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from secateur.errors import printable
+
 _EVERY = 15.0
 """Seconds between plain lines."""
 
@@ -22,7 +24,7 @@ class Progress:
     def say(self, line: str) -> None:
         """One line of news."""
         if not self.quiet:
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(printable(line) + "\n")
             sys.stderr.flush()
 
     @contextmanager
@@ -72,7 +74,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(what, total=None)
+        task = bars.add_task(printable(what), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 

@@ -1,20 +1,36 @@
 """The command line: parse, call one function, print."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
+import click
 import typer
 
 from secateur.cli import condense, instructions, jobs, plan, scale, tables
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, described, printable, reason
 
 P = ParamSpec("P")
 
 
+_DEBUG = "SECATEUR_TRACEBACK"
+"""Set in the environment, it lets unforeseen errors show where they come from."""
+
+
+def _unforeseen(error: Exception) -> typer.Exit:
+    """What the machine refused is an error like any other; the rest is a bug of ours, and says so."""
+    if (told := described(error)) is not None:
+        sys.stderr.write(f"error: {told}\n")
+        return typer.Exit(2)
+    what = printable(f"{type(error).__name__}: {reason(error)}")
+    sys.stderr.write(f"internal error: {what}; this is a bug: please report it with what {_DEBUG}=1 shows\n")
+    return typer.Exit(70)
+
+
 def with_manners(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors are one line and exit code 2, an interrupt says how to go on."""
+    """Errors are one line and exit code 2, an interrupt says how to go on, and a bug of ours exits with 70."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -23,6 +39,10 @@ def with_manners(command: Callable[P, None]) -> Callable[P, None]:
         except SecateurError as error:
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(2) from None
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.Abort | click.ClickException) or os.environ.get(_DEBUG):
+                raise
+            raise _unforeseen(error) from None
         except KeyboardInterrupt:
             sys.stderr.write("\nstopped; run the same command again and it goes on from where it was last kept\n")
             raise typer.Exit(130) from None

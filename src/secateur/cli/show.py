@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from secateur.errors import printable
+
 
 def as_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
@@ -18,12 +20,12 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     from rich.table import Table
 
     if title:
-        print(title)  # above the table: as its title it would be folded to the table's width
+        print(printable(title))  # above the table: as its title it would be folded to the table's width
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     for k, name in enumerate(head):
         drawn.add_column(name, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(printable, row))
     Console(width=None if sys.stdout.isatty() else 400, highlight=False, markup=False).print(drawn)
 
 
@@ -31,7 +33,7 @@ def pairs(rows: Sequence[Sequence[str]]) -> None:
     """Print short facts, a line each, their names in a column."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        print(printable(f"{name:<{width}}  {value}"))
 
 
 def size(count: int) -> str:
