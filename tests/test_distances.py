@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secateur.geometry import BLOCK, blocks, class_means, class_medians, nearest
+from secateur.geometry import BLOCK, blocks, centroids, class_means, class_medians, k_means, nearest
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
@@ -42,3 +42,23 @@ def test_class_numbers_without_examples_have_no_centre():
 def test_blocks_cover_everything_once_however_wide():
     for width in (0, 1, BLOCK // 3, BLOCK, 5 * BLOCK):
         assert [i for part in blocks(7, width) for i in range(7)[part]] == list(range(7))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_k_means_of_clear_blobs_is_the_same_for_every_seed(metric):
+    rng = np.random.default_rng(0)
+    middles = rng.normal(size=(10, 8)) * 10
+    blob = np.repeat(np.arange(10), 50)
+    rows = middles[blob] + rng.normal(size=(500, 8)) * 0.1
+    for seed in range(10):
+        of = k_means(rows, 10, seed=seed, metric=metric).of
+        assert len(set(zip(blob.tolist(), of.tolist(), strict=True))) == 10  # one cluster a blob, one blob a cluster
+
+
+def test_centroids_of_clear_blobs_are_the_same_for_every_seed_where_rows_are_too_many_for_one_look():
+    rng = np.random.default_rng(0)
+    middles = rng.normal(size=(10, 8)) * 10
+    rows = np.repeat(middles, 400, axis=0) + rng.normal(size=(4000, 8)) * 0.1  # k-means++ looks at 2,560 of these
+    for seed in range(5):
+        found = centroids(rows, 10, seed=seed)
+        assert np.abs(found[:, None] - middles[None]).max(axis=2).min(axis=0).max() < 0.1
