@@ -299,8 +299,14 @@ class TestBadInput:
             open_data((np.eye(4), [7] * 4))
 
     def test_a_class_with_one_example(self):
-        with pytest.raises(DataError, match="class 'owl' has a single example"):
+        with pytest.raises(
+            DataError, match="1 class has a single example, .*: 'owl'; .*--on-rare drop.*--on-rare keep"
+        ):
             open_data((np.eye(5), ["cat", "cat", "dog", "dog", "owl"]))
+
+    def test_every_class_with_one_example_is_named(self):
+        with pytest.raises(DataError, match="2 classes have a single example, .*: 'ibis', 'owl';"):
+            open_data((np.eye(6), ["cat", "cat", "dog", "dog", "owl", "ibis"]))
 
     def test_regression_targets(self):
         with pytest.raises(DataError, match="label: expected classes, got the number 0.5 at train row 1"):

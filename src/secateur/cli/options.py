@@ -27,6 +27,9 @@ Label = Annotated[str | None, typer.Option(help="the label column; guessed where
 Split = Annotated[str | None, typer.Option(help="the split to prune")]
 Test = Annotated[str | None, typer.Option(help="the split to test on")]
 Size = Annotated[int | None, typer.Option(help="bring images to squares of this side")]
+OnRare = Annotated[
+    str, typer.Option(help="classes with a single example: stop, keep them, or drop their rows and list them")
+]
 OnBad = Annotated[str, typer.Option(help="rows that cannot be read: stop, or skip and list them")]
 Memory = Annotated[str | None, typer.Option(help="what decoded rows may take, as 8G; above, they are streamed")]
 Cache = Annotated[Path | None, typer.Option(help="where `datasets` keeps its copy of parquet and hub data")]
@@ -57,7 +60,13 @@ Method = Annotated[
     ),
 ]
 Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
-MinPerClass = Annotated[int, typer.Option(help="each class keeps at least so many, or all it has")]
+MinPerClass = Annotated[
+    int | None,
+    typer.Option(
+        help="each class keeps at least so many, or all it has; by default 1 for methods that choose inside classes, "
+        "where that many rows are kept"
+    ),
+]
 Features = Annotated[
     str | None,
     typer.Option(
@@ -120,6 +129,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "test": (Test, None),
     "size": (Size, None),
     "on_bad": (OnBad, "stop"),
+    "on_rare": (OnRare, "stop"),
     "memory": (Memory, None),
     "cache": (Cache, None),
     "out": (Out, Path("secateur-out")),

@@ -38,7 +38,7 @@ def compare(
     record_epochs: o.RecordEpochs = None,
     epochs: o.Epochs = None,
     budget: o.Budget = "balanced",
-    min_per_class: o.MinPerClass = 0,
+    min_per_class: o.MinPerClass = None,
     must_keep: o.MustKeep = None,
     exclude: o.Exclude = None,
     features: o.Features = None,

@@ -12,6 +12,7 @@ import numpy as np
 
 from secateur.data.columns import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
 from secateur.data.found import Form, Found, Labelled, choose_split
+from secateur.data.rare import check_told_apart, rare_rows
 from secateur.data.rows import Rows
 from secateur.data.scan import scan
 from secateur.errors import DataError
@@ -38,6 +39,7 @@ class Split:
     usable: np.ndarray = field(repr=False)  # the ids to work with, int64, sorted: readable, and of this part
     fingerprint: str
     labelled: bool = True
+    dropped: tuple[int, ...] = ()  # classes that were left out because they are rare
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,6 +113,7 @@ def open_data(
     test: Any = None,
     size: int | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
+    on_rare: Literal["stop", "keep", "drop"] = "stop",
     memory: int | None = None,
     cache: str | Path | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -122,18 +125,21 @@ def open_data(
     (images or vectors, labels). input, label, split, test: the columns and splits, guessed where there is no doubt;
     from Python, test may be a data set of its own. Inputs alone are data without labels: images directly in a folder,
     a table of one column, one array, a Dataset of bare inputs, and anything read with label `none`. size: bring images
-    to squares of that side. on_bad: `skip` leaves out rows that cannot be read and lists them. memory: bytes the
-    decoded rows may take, half of the machine's by default; above, they are decoded as they are needed. cache: where
-    `datasets` keeps its Arrow copies.
+    to squares of that side. on_bad: `skip` leaves out rows that cannot be read and lists them. on_rare: of classes with
+    a single example, too few to learn from and to validate, `keep` uses the rows, `drop` lists them as bad. memory:
+    bytes the decoded rows may take, half of the machine's by default; above, they are decoded as they are needed.
+    cache: where `datasets` keeps its Arrow copies.
 
     Raises DataError, naming the row or column, when the data cannot be read as asked.
     """
     if on_bad not in ("stop", "skip"):
         raise DataError(f"on_bad: expected stop or skip, got {on_bad!r}")
+    if on_rare not in ("stop", "keep", "drop"):
+        raise DataError(f"on_rare: expected stop, keep or drop, got {on_rare!r}")
     if isinstance(data, Source):
         return data
     budget = default_memory() if memory is None else memory
-    reading = _Reading(size, on_bad, budget, progress)
+    reading = _Reading(size, on_bad, on_rare, budget, progress)
     named_test, other_test = (test, None) if isinstance(test, str) else (None, test)
     found = _find(data, other_test, input, label, None if cache is None else Path(cache))
     train_name = choose_split(found.splits, split, ("train",), "split") or _only(found.splits)
@@ -171,6 +177,7 @@ class _Reading:
 
     size: int | None
     on_bad: str
+    on_rare: str
     memory: int
     progress: Progress
 
@@ -190,18 +197,26 @@ class _Reading:
         )
         bad = found.bad | {int(i): "no label" for i in np.flatnonzero(labels < 0)}
         self._report_bad(bad, name)
+        has_labels = classes is not UNLABELLED
+        rare = rare_rows(
+            np.where(np.isin(np.arange(len(labels)), list(bad)), -1, labels), classes, on_rare=self.on_rare,
+            declared=declared, dropped=None if like is None else like.dropped,
+        ) if has_labels else {}  # fmt: skip
+        bad |= {int(i): told for i, told in rare.items() if i not in bad}
         usable = np.setdiff1d(np.arange(len(labels)), list(bad)).astype(np.int64)
         if not len(usable):
             raise DataError(f"{name}: no row can be used")
-        has_labels = classes is not UNLABELLED
         if has_labels and like is None:
-            _check_classes(labels[usable], classes, declared=declared)
+            check_told_apart(labels[usable], classes)
         if not has_labels:
             labels[list(bad)] = -1
         digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
+        if rare:  # the same rows, but not the same data to learn from
+            digest.update(f"without {sorted(rare)}".encode())
         digest.update(f"{'' if has_labels else 'unlabelled '}{len(labels)} {found.digest}".encode())
         mark = digest.hexdigest()
-        return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, mark, has_labels)
+        dropped = tuple(sorted({int(labels[i]) for i in rare}))
+        return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, mark, has_labels, dropped)
 
     def _report_bad(self, bad: Mapping[int, str], name: str) -> None:
         if not bad or self.on_bad == "skip":
@@ -225,22 +240,6 @@ def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[
     named = class_names(values, feature, split=name)
     classes = class_order(named, feature) if like is None else like.classes
     return classes, class_numbers(named, classes, split=name), hasattr(feature, "names")
-
-
-def _check_classes(labels: np.ndarray, classes: tuple[str, ...], *, declared: bool) -> None:
-    """One row of each is a condensed set where the data declare their classes, and else a column of row numbers."""
-    counts = np.bincount(labels, minlength=len(classes))
-    if (counts > 0).sum() < 2:
-        only = classes[int(counts.argmax())]
-        raise DataError(
-            f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart: name another column "
-            f"with --label, {WITHOUT}"
-        )
-    if (lonely := np.flatnonzero(counts == 1)).size and not (declared and counts.max() == 1):
-        raise DataError(
-            f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
-            f"add examples, leave the class out, name another column with --label, {WITHOUT}"
-        )
 
 
 def _only(splits: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What every selection respects, whatever the method: examples that must stay or go, and a floor for each class."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,17 +14,39 @@ Pick = Callable[[Ids, int], Ids]
 
 @dataclass(frozen=True)
 class Limits:
-    """min_per_class: each class keeps at least so many examples, or all it has. must_keep, exclude: ids."""
+    """min_per_class: each class keeps at least so many examples, or all it has; None: see `settled`.
 
-    min_per_class: int = 0
+    must_keep, exclude: ids.
+    """
+
+    min_per_class: int | None = None
     must_keep: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.min_per_class < 0:
+        if self.min_per_class is not None and self.min_per_class < 0:
             raise SecateurError(f"min_per_class: expected 0 or more, got {self.min_per_class}")
         if both := sorted(set(self.must_keep) & set(self.exclude)):
             raise SecateurError(f"must_keep and exclude: both name example {both[0]}")
+
+    def settled(self, labels: np.ndarray, candidates: Ids, keep: int, *, fair: bool) -> "Limits":
+        """With a floor that is a number: the one asked for, or 1 where none was, `fair`, and there is room; else 0.
+
+        fair: the method gives every class its share, so that a class with nothing is an accident of rounding.
+
+        >>> every, rows = Limits(), np.arange(4)
+        >>> every.settled(np.array([0, 0, 1, 2]), rows, 3, fair=True).min_per_class
+        1
+        >>> every.settled(np.array([0, 0, 1, 2]), rows, 2, fair=True).min_per_class  # three classes, two rows
+        0
+        """
+        if self.min_per_class is not None:
+            return self
+        forced = np.bincount(labels[np.asarray(self.must_keep, dtype=np.int64)]) if self.must_keep else np.zeros(1)
+        present = np.unique(labels[candidates])
+        without = sum(not forced[c : c + 1].any() for c in present)
+        room = int(forced.sum()) + without <= keep
+        return replace(self, min_per_class=int(fair and room))
 
 
 NO_LIMITS = Limits()
@@ -44,7 +66,7 @@ def constrained(
     if len(must) > keep:
         raise SecateurError(f"must_keep: names {len(must)} examples, more than the {keep} to keep")
     free = np.setdiff1d(candidates, must)
-    floors = _floors(labels, candidates, must, limits.min_per_class, keep)
+    floors = _floors(labels, candidates, must, limits.min_per_class or 0, keep)
     short: set[int] = set()
     while True:
         floored = [_to_floor(c, int(floors[c]), inside, free, must, labels) for c in sorted(short)]

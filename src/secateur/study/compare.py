@@ -65,7 +65,7 @@ def compare(
     validate: bool = False,
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
-    min_per_class: int = 0,
+    min_per_class: int | None = None,
     must_keep: Any = None,
     exclude: Any = None,
     features: str | None = None,

@@ -10,7 +10,7 @@ from secateur.errors import SecateurError
 from secateur.select.limits import Limits
 
 
-def read_limits(min_per_class: int, must_keep: Any, exclude: Any, examples: int) -> Limits:
+def read_limits(min_per_class: int | None, must_keep: Any, exclude: Any, examples: int) -> Limits:
     """Limits from counts and ids, or files of ids: text or CSV with an id first on each line, .npy, or .parquet."""
     must, out = _read_ids(must_keep, "must_keep", examples), _read_ids(exclude, "exclude", examples)
     return Limits(min_per_class, must, out)

@@ -19,6 +19,7 @@ from secateur.study.record import RecordingPlan
 from secateur.study.run import Run
 from secateur.study.select import select_in, write_kept_in
 from secateur.study.session import Session, session
+from secateur.study.starved import starved_warning
 from secateur.study.train import train_in
 from secateur.training.adversarial import Adversary
 from secateur.training.distill import Distill
@@ -41,7 +42,7 @@ def prune(
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
-    min_per_class: int = 0,
+    min_per_class: int | None = None,
     must_keep: Any = None,
     exclude: Any = None,
     eval_pass: bool = False,
@@ -96,7 +97,7 @@ def prune(
         student_of(like=count, margins=np.zeros(len(work.source.train)))  # what is impossible stops here
         pool, checked = needs.meet(work, plan, taught=taught)
         subset = select_in(work.out, pool, chosen, keep, seed, limits, checked=checked)
-        _tell(work, subset)
+        _tell(work, subset, chosen)
         run = student_of(subset=subset, margins=needs.margins(pool))
         work.out.forget("train")  # a student of another subset
         student = train_in(work, run, budget) if train else None
@@ -116,26 +117,20 @@ def _charge(work: Session, run: Run, spent: tuple[float, int], student: Result |
     write_bills(work.out, [bill])
 
 
-def _tell(work: Session, subset: Subset) -> None:
+def _tell(work: Session, subset: Subset, method: Method) -> None:
     """Write the kept data set, and say what it lacks."""
     train = work.source.train
     write_kept_in(work.out, work.source, subset)
     work.progress.say(f"kept {len(subset)} of {len(train.usable)} examples in {work.out / 'kept'}")
     if train.labelled:
-        _tell_starved(work, subset)
+        _tell_starved(work, subset, method)
 
 
-def _tell_starved(work: Session, subset: Subset) -> None:
-    """Which classes keep less than half of their share of the data, if any do; the fewest first."""
-    from secateur.report.page import starved
-
-    found, most = sorted(starved(subset, work.source.train.classes), key=lambda row: row[1] / row[2]), 5
-    if found:
-        names = ", ".join(f"{name} {after} of {before}" for name, after, before in found[:most])
-        more = f" and {len(found) - most} more" if len(found) > most else ""
-        name = subset.provenance["method"]
-        inside = "" if name == "drop" else f", {name}:per_class=1 chooses inside each class"
-        work.progress.say(
-            f"warning: classes keep less than half of their share: {names}{more}; --min-per-class N keeps some of "
-            f"every class{inside}"
-        )
+def _tell_starved(work: Session, subset: Subset, method: Method) -> None:
+    """Which classes keep too little, if any do, and what helps."""
+    labels, classes = np.asarray(subset.table["label"]), work.source.train.classes
+    before = np.bincount(labels[labels >= 0], minlength=len(classes))
+    after = np.bincount(labels[subset.ids], minlength=len(classes))
+    told = starved_warning(classes, before, after, method, int(subset.provenance["min_per_class"]))
+    if told is not None:
+        work.progress.say(told)

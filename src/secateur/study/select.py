@@ -30,7 +30,7 @@ def select_from(
     method: str | Method | None = None,
     keep: int | float = 0.3,
     seed: int = 0,
-    min_per_class: int = 0,
+    min_per_class: int | None = None,
     must_keep: Any = None,
     exclude: Any = None,
 ) -> Subset:
@@ -112,6 +112,8 @@ def choose(
     scores = _scores(folder, pool, method, setting)
     reasons = np.where(labels >= 0, "not selected", "bad").astype(object)
     candidates = _candidates(method, setting, scores, usable, limits, reasons)
+    fair = pool.labelled and (method.by_class or method.selector == "random")
+    limits = limits.settled(labels, candidates, count, fair=fair)
     picker = Picker(pool, method, setting, scores, checked, rng(seed, "select"))
     inside = picker.pick if method.inside is None else _drawer(rng(seed, "inside"))
     ids = constrained(picker.pick, inside, candidates, count, labels, limits, reasons)
