@@ -20,13 +20,13 @@ from secateur.methods import method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
 from secateur.study.compare import Plan
-from secateur.study.pick import Checked
 from secateur.study.prepare import Needs
 from secateur.study.proxy import proxy_in
 from secateur.study.record import RecordingPlan
+from secateur.study.repeats import Start
 from secateur.study.row import Row
 from secateur.study.session import Session, session
-from secateur.study.teachers import PROXY, lessons_of
+from secateur.study.teachers import PROXY
 
 
 def line(row: Row) -> str:
@@ -44,17 +44,13 @@ def line(row: Row) -> str:
 
 def prepared(
     work: Session, names: Sequence[str], keep: Sequence[float], recipe: str, asked: argparse.Namespace
-) -> tuple[Plan, Checked]:
-    """Record and probe what the methods need; the plan of their cells, and what validation data said."""
+) -> Plan:
+    """Record and probe what the methods need; the plan of their cells."""
     record = RecordingPlan.make(work, epochs=None, net=None, recipe="sgd", seed=0, adversary=asked.adversary)
     counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
     needs = Needs.of(work, record, [method(n) for n in names], counts, None)
-    pool, checked = needs.meet(work, record, taught=True)
-    each = tuple(range(asked.seeds))
-    lessons = lessons_of(work, ("auto",), (PROXY,), ())
-    return Plan(
-        work, pool, None, recipe, None, "balanced", lessons, asked.student or asked.adversary, Limits(), each, needs
-    ), checked
+    each = dict.fromkeys(range(asked.seeds), Start.of(work, record, needs, ("auto",), (PROXY,)))
+    return Plan(work, each, None, recipe, None, "balanced", asked.student or asked.adversary, Limits(), needs)
 
 
 def rows(asked: argparse.Namespace, recipe: str) -> None:
@@ -63,8 +59,8 @@ def rows(asked: argparse.Namespace, recipe: str) -> None:
     names = asked.methods.split(",")
     with session(asked.data, asked.out / ("main" if asked.adversary is None else "attacked")) as work:
         for name in names:
-            plan, checked = prepared(work, [name], keep, recipe, asked)
-            for row in plan.pruned([method(name)], keep, checked, teachers=(asked.taught,)):
+            plan = prepared(work, [name], keep, recipe, asked)
+            for row in plan.pruned([method(name)], keep, teachers=(asked.taught,)):
                 print(line(row), flush=True)
                 store(asked.json, row)
 
@@ -73,7 +69,7 @@ def rivals(asked: argparse.Namespace, recipe: str) -> None:
     """All of the data, in full and cut short, and the recorded net."""
     keep = [float(k) for k in asked.keep.split(",")]
     with session(asked.data, asked.out / ("main" if asked.adversary is None else "attacked")) as work:
-        plan, _ = prepared(work, ["random"], keep, recipe, asked)
+        plan = prepared(work, ["random"], keep, recipe, asked)
         for row in plan.rivals(keep):
             print(line(row), flush=True)
             store(asked.json, row)

@@ -17,12 +17,11 @@ from secateur.methods import method
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
 from secateur.study.compare import HELD_OUT, Plan
-from secateur.study.pick import Checked
 from secateur.study.prepare import Needs
 from secateur.study.record import RecordingPlan
+from secateur.study.repeats import Start
 from secateur.study.row import Row
 from secateur.study.session import Session, session
-from secateur.study.teachers import lessons_of, teach
 from secateur.training.distill import parse_grid
 
 ALL = "all"
@@ -37,21 +36,16 @@ def line(row: Row) -> str:
     return f"| {row.method} | {row.keep} | {taught} | {numbers} | {found['seconds']:.0f} |"
 
 
-def prepared(work: Session, asked: argparse.Namespace, keep: list[float], methods: list[str]) -> tuple[Plan, Checked]:
-    """Record, probe, train the teachers; the plan of the cells, and what validation data said."""
+def prepared(work: Session, asked: argparse.Namespace, keep: list[float], methods: list[str]) -> Plan:
+    """Record, probe, train the teachers; the plan of the cells."""
     record = RecordingPlan.make(work, epochs=None, net=asked.net, recipe="sgd", seed=0)
     counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
     needs = Needs.of(work, record, [method(n) for n in methods], counts, None)
-    pool, checked = needs.meet(work, record, taught=True)
-    teachers = asked.teachers.split(",")
-    taught = tuple(teach(work, record, teachers))
-    for row in taught:
+    start = Start.of(work, record, needs, parse_grid(asked.distill), asked.teachers.split(","))
+    for row in start.taught:
         print(line(row), flush=True)
-    lessons = lessons_of(work, parse_grid(asked.distill), teachers, taught)
-    seeds = tuple(range(asked.seeds))
-    return Plan(
-        work, pool, asked.net, asked.recipe, asked.epochs, "balanced", lessons, None, Limits(), seeds, needs
-    ), checked
+    each = dict.fromkeys(range(asked.seeds), start)
+    return Plan(work, each, asked.net, asked.recipe, asked.epochs, "balanced", None, Limits(), needs)
 
 
 def main() -> None:
@@ -76,13 +70,13 @@ def main() -> None:
     print("| trained on | keep | teacher | accuracy | worst class | steps | seconds |\n|" + "---|" * 7, flush=True)
     with session(data, asked.out, held_out=HELD_OUT, validate=asked.validate) as work:
         chosen = [n for n in names if n != ALL] or ["random"]
-        plan, checked = prepared(work, asked, keep, chosen)
+        plan = prepared(work, asked, keep, chosen)
         for k in keep:
             for name in names:
                 if name == ALL or k == 1:
                     rows = plan.cut_short([k], teachers=which) if name == ALL else iter(())
                 else:
-                    rows = plan.pruned([method(name)], [k], checked, teachers=which)
+                    rows = plan.pruned([method(name)], [k], teachers=which)
                 for row in rows:
                     print(line(row), flush=True)
 

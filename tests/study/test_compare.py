@@ -229,3 +229,37 @@ def test_a_weight_that_cannot_be_stops_before_anything_is_recorded(few_digits, t
     with pytest.raises(SecateurError, match="net: expected one of"):
         sc.compare(few_digits[0], test=few_digits[1], teachers=["resnet10"], out=tmp_path / "out", **SMALL)
     assert not (tmp_path / "out" / "recording.zarr").exists()
+
+
+@pytest.fixture(scope="module")
+def repeated(few_digits, tmp_path_factory):
+    """The same comparison with a recording a seed."""
+    out = tmp_path_factory.mktemp("repeated") / "out"
+    (train, test), how = few_digits, {"methods": ["el2n"], "keep": [0.1], "seeds": 2, "repeat_recording": True}
+    return out, sc.compare(train, test=test, out=out, **how, **SMALL), how
+
+
+def test_a_recording_may_be_repeated_for_every_seed(compared, repeated):
+    out, table, _ = repeated
+    recordings = [sc.Recording.open(out), sc.Recording.open(out / "recordings" / "seed-1")]
+    assert [r.provenance["seed"] for r in recordings] == [0, 1]
+    assert table.about["repeat_recording"]
+    once = {r.name: r for r in compared[1].rows if r.keep == 0.1 or r.method == "proxy"}
+    for row in table.rows:
+        if row.method == "full":
+            continue
+        assert [r.seed for r in row.results] == [0, 1]
+        if row.method == "proxy":
+            assert len(once["proxy"].results) == 1  # one recording there, one line a recording here
+            continue
+        assert row.results[0].folder == once[row.name].results[0].folder  # the first seed is as without
+        shared = row.method != "el2n" and not row.teacher  # nothing of the recording is in it
+        assert (row.results[1].folder == once[row.name].results[1].folder) == shared
+
+
+def test_a_comparison_of_repeated_recordings_goes_on_from_its_cells(repeated, few_digits):
+    out, first, how = repeated
+    before = (out / "log.jsonl").read_text(), (out / "recordings" / "seed-1" / "log.jsonl").read_text()
+    again = sc.compare(few_digits[0], test=few_digits[1], out=out, **how, **SMALL)
+    assert ((out / "log.jsonl").read_text(), (out / "recordings" / "seed-1" / "log.jsonl").read_text()) == before
+    assert [r.as_json() for r in again.rows] == [r.as_json() for r in first.rows]

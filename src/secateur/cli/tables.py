@@ -22,6 +22,9 @@ def compare(
     ] = "",
     keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
     seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
+    repeat_recording: Annotated[
+        bool, typer.Option("--repeat-recording", help="record once a seed, so that the spread has the recording in it")
+    ] = False,
     net: o.Net = None,
     distill: Annotated[
         str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4; several as a=0,0.5,1")
@@ -49,7 +52,8 @@ def compare(
     from secateur.study.compare import compare as run
 
     result = run(
-        data, methods=o.split_list(methods), keep=keeps, seeds=seeds, net=net, distill=distill, recipe=recipe,
+        data, methods=o.split_list(methods), keep=keeps, seeds=seeds, repeat_recording=repeat_recording, net=net,
+        distill=distill, recipe=recipe,
         record_recipe=record_recipe, record_epochs=record_epochs, epochs=epochs, budget=budget,
         min_per_class=min_per_class, must_keep=must_keep, exclude=exclude, features=features, adversary=adversary,
         teachers=o.split_list(teachers), validate=validate, rules=[r for r in rules.split(";") if r], **job.options,

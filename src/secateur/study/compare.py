@@ -1,7 +1,7 @@
 """Methods side by side, each beside the rivals that cost as little."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -20,15 +20,13 @@ from secateur.store.files import write_json
 from secateur.study.bill import Bill, write_bills
 from secateur.study.cell import Result, plan_run, run_cell
 from secateur.study.held import read_limits
-from secateur.study.pick import Checked
-from secateur.study.pool import Pool
 from secateur.study.prepare import Needs
-from secateur.study.proxy import proxy_in
 from secateur.study.record import RecordingPlan
+from secateur.study.repeats import Start, merged, starts
 from secateur.study.row import Row
 from secateur.study.select import choose, slug
 from secateur.study.session import Session, session
-from secateur.study.teachers import PROXY, Lesson, lessons_of, teach
+from secateur.study.teachers import PROXY, Lesson
 from secateur.training.adversarial import Adversary
 from secateur.training.adversarial import parse as parse_adversary
 from secateur.training.distill import Distill, parse_grid
@@ -53,6 +51,7 @@ def compare(
     rules: Sequence[str | Rule] = (),
     keep: Sequence[int | float] = (0.1, 0.3),
     seeds: int = 1,
+    repeat_recording: bool = False,
     record_recipe: str | Recipe = "sgd",
     recipe: str | Recipe = "fast",
     out: str | Path = "secateur-out",
@@ -80,7 +79,9 @@ def compare(
     The line `proxy` is the net that was recorded, which teaches. rules: of dynamic pruning, each over all of the data
     for the epochs of a full run, beside all of the data cut short to the steps it took.
 
-    One recording feeds all methods; with several seeds, selection and training are repeated, the recording is not.
+    One recording feeds all methods; with several seeds, selection and training are repeated. The recording, and the
+    proxy that teaches, are repeated only with `repeat_recording`, in OUT/recordings: the spread then has in it what
+    another recording would have changed.
     Every method, `random` and full training cut short is trained plain and, unless distill is `off`, with the recorded
     proxy as teacher, heard as much at the same keep. distill may name several weights and temperatures
     (`a=0,0.5,0.75,1`), teachers several nets, trained on all of the data as the proxy is (`resnet9:0.5`): each is a
@@ -113,19 +114,24 @@ def compare(
             work, epochs=record_epochs, net=net, recipe=record_recipe, seed=seed, adversary=adversary
         )
         needs = Needs.of(work, record_plan, chosen, counts, features)
-        pool, checked = needs.meet(work, record_plan, taught=True)
-        each = tuple(range(seed, seed + seeds))
-        taught = tuple(teach(work, record_plan, teachers)) if grid else ()
-        lessons = lessons_of(work, grid, teachers, taught)
-        plan = Plan(work, pool, net, recipe, epochs, budget, lessons, adversary, limits, each, needs)
-        proxy = Row("proxy", False, None, None, (proxy_in(work, record_plan),))
-        rows = (*plan.rivals(keep), proxy, *taught, *plan.pruned(chosen, keep, checked), *plan.ruled(chosen_rules))
-        table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
-        write_json(work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
-        write_bills(work.out, list(table.bills))
+        with starts(
+            work, range(seed, seed + seeds), repeat=repeat_recording,
+            start_of=lambda at, s: Start.of(at, replace(record_plan, seed=s), needs, grid, teachers),
+        ) as from_each:  # fmt: skip
+            plan = Plan(work, from_each, net, recipe, epochs, budget, adversary, limits, needs, repeat_recording)
+            table = _table(plan, chosen, keep, chosen_rules)
         from secateur.report import write_report
 
         write_report(work.out.path, work.source, progress=work.progress.say)
+    return table
+
+
+def _table(plan: "Plan", methods: Sequence[Method], keep: Sequence[int | float], rules: Sequence[Rule]) -> Comparison:
+    """Train every cell, and write compare.json and the bills."""
+    rows = (*plan.rivals(keep), *plan.recorded(), *plan.pruned(methods, keep), *plan.ruled(rules))
+    table = Comparison(rows, plan.about(), tuple(plan.bills(rows)))
+    write_json(plan.work.out / "compare.json", {"about": table.about, "rows": [r.as_json() for r in rows]})
+    write_bills(plan.work.out, list(table.bills))
     return table
 
 
@@ -134,16 +140,32 @@ class Plan:
     """The cells of a comparison, in the order they are trained."""
 
     work: Session
-    pool: Pool
+    starts: Mapping[int, Start]  # by seed
     net: str | None
     recipe: str | Recipe
     epochs: int | None
     budget: str
-    lessons: tuple[Lesson, ...]
     adversary: str | Adversary | None
     limits: Limits
-    seeds: tuple[int, ...]
     needs: Needs
+    repeated: bool = False  # does every seed have a recording of its own?
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One selection and one training each."""
+        return tuple(self.starts)
+
+    @property
+    def lessons(self) -> tuple[Lesson, ...]:
+        """The ways of being taught; the teachers' weights are those of the first seed."""
+        return self.starts[self.seeds[0]].lessons
+
+    def recorded(self) -> Iterator[Row]:
+        """The recorded net, and the other teachers: a result a recording."""
+        each = list(self.starts.values()) if self.repeated else [self.starts[self.seeds[0]]]
+        yield merged([start.proxy for start in each])
+        for rows in zip(*(start.taught for start in each), strict=True):
+            yield merged(rows)
 
     def rivals(self, keep: Sequence[int | float]) -> Iterator[Row]:
         """All the data: in full, and cut short to the steps of each keep, plain and with the same teacher."""
@@ -173,7 +195,6 @@ class Plan:
         self,
         methods: Sequence[Method],
         keep: Sequence[int | float],
-        checked: Checked,
         *,
         teachers: Sequence[bool] | None = None,
     ) -> Iterator[Row]:
@@ -181,7 +202,10 @@ class Plan:
         usable = len(self.work.source.train.usable)
         for method in methods:
             for k in keep:
-                subsets = [choose(self.work.out, self.pool, method, k, s, self.limits, checked) for s in self.seeds]
+                subsets = [
+                    choose(start.out, start.pool, method, k, s, self.limits, start.checked)
+                    for s, start in self.starts.items()
+                ]
                 for s, subset in zip(self.seeds, subsets, strict=True):
                     subset.save(self.work.out / "subsets" / f"{slug(method)}-{k}-{s}" / "subset.parquet")
                 for lesson in self._lessons(teachers):
@@ -206,6 +230,8 @@ class Plan:
     def _cell(
         self, name: str, seed: int, lesson: Lesson | None = None, *, steps: int | None = None, **what: Any
     ) -> Result:
+        start = self.starts[seed]
+        teacher = None if lesson is None else start.lessons[self.lessons.index(lesson)].model
         run = plan_run(
             self.work,
             name if lesson is None else f"{name} + teacher" + (f" ({lesson.told})" if lesson.told else ""),
@@ -214,10 +240,10 @@ class Plan:
             epochs=self.epochs,
             budget=self.budget,
             seed=seed,
-            teacher=None if lesson is None else lesson.model,
+            teacher=teacher,
             distill=None if lesson is None else lesson.distill,
             adversary=self.adversary,
-            margins=self.needs.margins(self.pool),
+            margins=self.needs.margins(start.pool),
             **what,
         )
         return run_cell(self.work, run if steps is None else replace(run, steps=steps))
@@ -225,15 +251,19 @@ class Plan:
     def about(self) -> dict[str, Any]:
         """What the table says of itself."""
         run, adversary = self.work.out.run, parse_adversary(self.adversary)
-        return {
-            "data": run["data"],
-            "record": run["stages"]["record"]["asked"],
-            "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.name,
-            "budget": self.budget,
-            "distill": [x.distill.as_dict() if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
-            "device": str(self.work.device),
-            "test": "rows held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
-        } | ({} if adversary is None else {"adversary": asdict(adversary)})
+        return (
+            {
+                "data": run["data"],
+                "record": run["stages"]["record"]["asked"],
+                "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.name,
+                "budget": self.budget,
+                "distill": [x.distill.as_dict() if isinstance(x.distill, Distill) else x.distill for x in self.lessons],
+                "device": str(self.work.device),
+                "test": "rows held out from train" if "-held-out-" in run["data"]["fingerprint"] else "the test split",
+            }
+            | ({"repeat_recording": True} if self.repeated else {})
+            | ({} if adversary is None else {"adversary": asdict(adversary)})
+        )
 
     def bills(self, rows: Sequence[Row]) -> Iterator[Bill]:
         """What each pruned row cost, all of it measured."""

@@ -16,7 +16,7 @@ from secateur.store.files import append_line, locked, read_json, remove, write_j
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
     "kept", "query.json", "proxy.json", "slim.json", "model.safetensors", "state", "soft", "cells", "compare.json",
-    "report.html", "bill.json", "mined", "mined.parquet", "condensed", "joint",
+    "report.html", "bill.json", "mined", "mined.parquet", "condensed", "joint", "recordings",
     "synthetic", "synthetic.safetensors", "sets", "contact.png", "condense.json",
 )  # fmt: skip
 """Everything a command may write into OUT."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ class Session:
     source: Source
     device: torch.device
     progress: Progress
+
+    def beside(self, out: Out) -> "Session":
+        """The same job in another folder, with the data that are read already."""
+        other = replace(self, out=out)
+        read = ("train", "test", "_sample", "statistics")
+        vars(other).update({name: value for name, value in vars(self).items() if name in read})
+        return other
 
     @cached_property
     def train(self) -> Tensors:
