@@ -23,7 +23,7 @@ METHODS = NAMES.split()
 CONDENSERS = ["dm", "dc", "dsa", "cafe", "idm"]
 FAST = ["--threads", "1"]
 COMMON = "--device --force --json --out --seed --threads"
-READING = "--cache --input --label --memory --on-bad --size --split --test"
+READING = "--cache --input --label --memory --on-bad --on-rare --size --split --test"
 TRAINING = "--adversary --budget --distill --epochs --net --recipe"
 RECORDING = "--record-epochs --record-recipe"
 SCALE = "--force --json --out --seed"
@@ -43,7 +43,7 @@ OPTIONS = {
     "--soft --statistics --steps --tiles",
     "mine": f"{COMMON} {READING} --at-least --condense-with --epochs --model --net --per-class --recipe --top",
     "compare": f"{COMMON} {READING} {TRAINING} {RECORDING} {LIMITS} --features --keep --methods --seeds "
-    "--rules --teachers --validate",
+    "--repeat-recording --rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
     f"--recipe --start --subset {RECORDING}",
     "scale embed": "--batch --by --cache --device --force --id --input --json --label --memory --on-bad --out --rows "
