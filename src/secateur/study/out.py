@@ -12,6 +12,8 @@ from typing import Any
 import secateur
 from secateur.errors import WrongData
 from secateur.store.files import append_line, locked, read_json, remove, write_json
+from secateur.store.schemas import checked
+from secateur.store.schemas.runs import Claim, RunFile
 
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
@@ -37,9 +39,18 @@ class Out:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says; empty for a folder that is new."""
+        """What run.json says of who was here; empty for a folder that is new. `known` has looked at all of it."""
         path = self / "run.json"
-        return dict(read_json(path)) if path.exists() else {}
+        if not path.exists():
+            return {}
+        run = dict(read_json(path, dict[str, Any]))
+        ours = "data" in run or "stages" in run  # else that of another command, such as scale
+        return dict(checked(run, Claim, path)) if ours else run
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What run.json says, all of it as a run writes it. Raises StoreError where it was damaged or edited."""
+        return dict(read_json(self / "run.json", RunFile))
 
     @property
     def stages(self) -> dict[str, Any]:

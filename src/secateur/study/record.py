@@ -14,6 +14,7 @@ from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError
 from secateur.store.files import remove
 from secateur.store.recording import Recording
+from secateur.store.schemas import parsed
 from secateur.study.budget import full_steps
 from secateur.study.session import Session, session
 from secateur.training import checkpoint
@@ -85,7 +86,7 @@ class RecordingPlan:
 
     def as_json(self) -> dict[str, Any]:
         """As run.json gives it back; no key for an adversary that is not there."""
-        asked = dict(json.loads(json.dumps(dataclasses.asdict(self))))
+        asked = dict(parsed(json.dumps(dataclasses.asdict(self)), dict[str, Any], "plan"))
         if self.adversary is None:
             del asked["adversary"]
         return asked
@@ -93,7 +94,7 @@ class RecordingPlan:
 
 def _epochs_there(work: Session) -> int | None:
     """The epochs of the recording that OUT holds or has begun, so that another method uses it."""
-    stage = work.out.run["stages"].get("record")
+    stage = work.out.known["stages"].get("record")
     return None if stage is None else int(stage["asked"]["recipe"]["epochs"])
 
 

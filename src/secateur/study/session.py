@@ -1,5 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,17 +150,23 @@ def with_test(source: Source, fraction: float, *, always: bool = False) -> Sourc
     return hold_out(source, fraction, rng(0, "held out")) if always or source.test is None else source
 
 
+_READING = set(inspect.signature(open_data).parameters) - {"data", "progress"}
+
+
 def reopen(out: Out) -> Source:
     """The data an OUT folder was made from, by the name in run.json.
 
     Raises WrongData where the data cannot be found by name or has changed.
     """
-    about = out.run.get("data")
-    if about is None:
+    if "data" not in out.run:
         raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
+    about = out.known["data"]
     if about["form"] == "arrays":
         raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
-    source = open_data(about["name"], **about["reading"])
+    reading = about.get("reading", {})
+    if odd := sorted(set(reading) - set(_READING)):
+        raise WrongData(f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of")
+    source = open_data(about["name"], **reading)
     if "-held-out-" in about["fingerprint"]:
         source = with_test(source, 0.2, always=True)
     if source.fingerprint != about["fingerprint"]:
