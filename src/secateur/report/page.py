@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from secateur.data.source import Source
+from secateur.errors import StoreError
 from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
-from secateur.errors import StoreError
 from secateur.store.files import read_json, replacing
 from secateur.store.recording import Recording
 from secateur.store.schemas import runs
@@ -67,9 +67,13 @@ class Material:
             labels = np.asarray(self.subset.table["label"])
             self._fits("subset.parquet", "rows", len(labels), data["examples"])
             if self.labelled and len(labels) and labels.max() >= classes:
-                raise StoreError(f"{self.out / 'subset.parquet'}: has label {labels.max()} of {classes} classes; {_WAY}")
+                raise StoreError(
+                    f"{self.out / 'subset.parquet'}: has label {labels.max()} of {classes} classes; {_WAY}"
+                )
         rows = [] if self.comparison is None else self.comparison["rows"]
-        for name, row in [("compare.json", r) for r in rows] + ([("result.json", self.student)] if self.student else []):
+        for name, row in [("compare.json", r) for r in rows] + (
+            [("result.json", self.student)] if self.student else []
+        ):
             if row["per_class"]:
                 self._fits(name, "recalls of classes", len(row["per_class"]), classes)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from secateur.errors import StoreError, reason, refused
 from secateur.report import charts
 from secateur.report.page import environment, script_json, script_text
-from secateur.errors import StoreError, reason, refused
 from secateur.store.files import read_json, replacing
 from secateur.store.schemas import scale as schemas
 

@@ -78,7 +78,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 _LARGEST = 1 << 28
-"""Bytes of the largest JSON file that is read; the longest that is written, a comparison, has thousands of rows less."""
+"""Bytes of the largest file of JSON that is read."""
 
 
 def read_json(path: Path, schema: Any = Any) -> Any:

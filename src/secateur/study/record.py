@@ -15,6 +15,7 @@ from secateur.errors import SecateurError
 from secateur.store.files import remove
 from secateur.store.recording import Recording
 from secateur.store.schemas import parsed
+from secateur.store.schemas.condensed import Standing
 from secateur.study.budget import full_steps
 from secateur.study.session import Session, session
 from secateur.training import checkpoint
@@ -185,7 +186,7 @@ def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: 
         classes=work.train.classes,
         fields=plan.fields,
         data=work.source.fingerprint,
-        resume=checkpoint.about(state)["epoch"] if state.exists() else 0,
+        resume=checkpoint.about(state, Standing)["epoch"] if state.exists() else 0,
         provenance=asked,
     )
 

@@ -165,7 +165,9 @@ def reopen(out: Out) -> Source:
         raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
     reading = about.get("reading", {})
     if odd := sorted(set(reading) - set(_READING)):
-        raise WrongData(f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of")
+        raise WrongData(
+            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of"
+        )
     source = open_data(about["name"], **reading)
     if "-held-out-" in about["fingerprint"]:
         source = with_test(source, 0.2, always=True)
