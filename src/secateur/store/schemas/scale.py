@@ -5,12 +5,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from secateur.store.schemas.base import LOOSE, Count, Number, Seconds, Text, holds
-
-
-@with_config(LOOSE)
-class Anything(TypedDict):
-    """A JSON object; what it is of is seen by its keys."""
+from secateur.store.schemas.base import LOOSE, Count, Number, Seconds, Text, checked, fault_of, holds
 
 
 @with_config(LOOSE)
@@ -100,6 +95,40 @@ class Group(TypedDict):
     shown: list[_Shown]
 
 
+def _prune_fault(value: Any) -> str | None:
+    return fault_of(value, RunFile) if "shards" in value else None
+
+
+AnyRun = Annotated[dict[str, Any], holds(_prune_fault)]
+"""Any run.json; where it is of `scale prune`, all of it as it should be."""
+
+
+@with_config(LOOSE)
+class _Instructions(TypedDict):
+    version: Text
+    fingerprint: Text
+    columns: list[Text]
+    subsets: Annotated[int, Field(ge=3, le=10**6)]
+    seed: int
+    rows: Count
+    instructions: list[Text]
+
+
+def _instructions_fault(value: Any) -> str | None:
+    return fault_of(value, _Instructions) if "instructions" in value else None
+
+
+AnyInstructions = Annotated[dict[str, Any], holds(_instructions_fault)]
+"""Any run.json; where it is of `scale instructions`, all of it as it should be."""
+
+
+@with_config(LOOSE)
+class _Alike(TypedDict):
+    size: Count
+    ids: list[int | Text]
+    rows: list[Count]
+
+
 @with_config(LOOSE)
 class Summary(TypedDict):
     """done/TASK.json: what a task says of what it did."""
@@ -107,3 +136,37 @@ class Summary(TypedDict):
     seconds: Seconds
     busy: Seconds
     peak: Count
+    rows: NotRequired[Count]
+    bad: NotRequired[Count]
+    passed: NotRequired[Count]
+    filtered: NotRequired[Count]
+    duplicates: NotRequired[Count]
+    compared: NotRequired[Count]
+    alone: NotRequired[Count]
+    alike: NotRequired[list[Count]]
+    counts: NotRequired[list[Count]]
+    groups: NotRequired[list[_Alike]]
+    twice: NotRequired[list[list[Count]]]
+
+
+_SAYS = {
+    "assign": ("rows", "bad"),
+    "ids": ("twice",),
+    "filter": ("passed",),
+    "count": ("counts",),
+    "reach": ("counts",),
+    "dedup": ("compared", "alone", "alike"),
+    "left": ("filtered", "duplicates"),
+    "select": ("groups",),
+}
+"""What the tasks of a stage must say."""
+
+
+def said(summary: dict[str, Any], stage: str, where: object) -> dict[str, Any]:
+    """The summary of a task of a stage, if it says what the others need."""
+
+    def fault(value: Any) -> str | None:
+        missing = [name for name in _SAYS.get(stage, ()) if name not in value]
+        return f"{missing[0]}: expected it, found none" if missing else None
+
+    return dict(checked(checked(summary, Summary, where), Annotated[dict[str, Any], holds(fault)], where))
