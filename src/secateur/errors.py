@@ -84,6 +84,8 @@ def described(error: BaseException, doing: str = "") -> SecateurError | None:
     if isinstance(error, OSError):
         names = [str(n) for n in (error.filename,) if n is not None and str(n) not in doing]
         return StoreError("".join(f"{part}: " for part in ([doing] if doing else []) + names) + _system(error))
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return SecateurError(f"{where}a name is not valid Unicode ({str(error.object)[:200]}); rename it")
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return SecateurError(f"{where}no home folder is known for ~; set HOME, or name the path in full")
     return None if (number := _number_in(str(error))) is None else StoreError(where + _system(OSError(number, "")))

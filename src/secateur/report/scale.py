@@ -46,7 +46,7 @@ def write_scale_report(out: Path) -> Path:
     return out / "report.html"
 
 
-_COLUMNS = ("rows", "left", "kept", "d_intra", "d_inter", "share", "x", "y")
+_COLUMNS = ("cluster", "rows", "left", "kept", "d_intra", "d_inter", "share", "x", "y")
 
 
 def _clusters(path: Path) -> dict[str, np.ndarray]:

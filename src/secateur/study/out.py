@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import secateur
-from secateur.errors import WrongData
+from secateur.errors import SecateurError, WrongData
 from secateur.store.files import append_line, locked, read_json, remove, write_json
 from secateur.store.schemas import checked
 from secateur.store.schemas.runs import Claim, RunFile
@@ -33,6 +33,15 @@ class Out:
     """One OUT folder."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        """Raise SecateurError for a name that parquet and others could not write to."""
+        try:
+            odd = b"\0" in str(self.path).encode()
+        except UnicodeEncodeError:
+            odd = True
+        if odd:
+            raise SecateurError(f"out: expected a name that is valid Unicode, got {self.path!s}; name another --out")
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
