@@ -130,6 +130,8 @@ def _system(error: OSError) -> str:
     """What the system refused, and the way out."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; free some space, then run the same command again"
+    if error.errno is None and (found := re.match(r"\d+ requested and \d+ written", str(error))):  # as numpy says it
+        return f"the disk is full ({found[0]}), or the file may not grow further; free some space, then run again"
     if error.errno == errno.EFBIG:
         return "the file may not grow further; raise the limit with `ulimit -f`, or free some space, then run again"
     if error.errno == errno.EROFS:

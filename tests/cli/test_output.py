@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-SECATEUR = f"{sys.executable} -W error -m secateur"
+SECATEUR = f"{sys.executable} -m secateur"
 
 
 def shell(command, **environment):
@@ -32,7 +32,7 @@ def test_a_terminal_of_ascii_and_one_that_is_closed():
     done = shell(f"{SECATEUR} methods --json", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
-    done = shell(f"{SECATEUR} report $'/tmp/caf\\xc3\\xa9 \\xe9' >&-", PYTHONIOENCODING="ascii")
+    done = shell(f"{SECATEUR} score $'/tmp/caf\\xc3\\xa9 \\xe9' >&-", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert done.stderr.startswith("error: out: expected a name that is valid Unicode, got /tmp/caf")
 

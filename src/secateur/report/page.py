@@ -14,7 +14,7 @@ from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
-from secateur.store.files import read_json, replacing
+from secateur.store.files import guarded, read_json, replacing
 from secateur.store.recording import Recording
 from secateur.store.schemas import runs
 from secateur.store.scoring import compute
@@ -92,6 +92,7 @@ class Material:
         return bool(self.run["data"].get("labelled", True))
 
 
+@guarded("the report")
 def write_report(
     out: str | Path,
     source: Source | None = None,

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the machine refuses while something is written into `path`, as an error that names it."""
+def guarded(doing: str = "") -> Iterator[None]:
+    """What the machine refuses meanwhile, as an error of our own that says what was under way; also a decorator."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, SecateurError) or (told := described(error, f"writing {path}")) is None:
+        if isinstance(error, SecateurError) or (told := described(error, doing)) is None:
             raise
         raise told from error
+
+
+def writing(path: Path) -> AbstractContextManager[None]:
+    """What the machine refuses while something is written into `path`, as an error that names it."""
+    return guarded(f"writing {path}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, StoreError
 from secateur.store.files import remove
 from secateur.store.recording import Recording
 from secateur.store.schemas import parsed
@@ -140,7 +140,13 @@ def record_in(work: Session, plan: RecordingPlan) -> Recording:
     if not work.out.begin("record", asked):
         _run(work, plan, asked)
     remove(work.out / "state" / "record.safetensors")
-    return Recording.open(work.out / "recording.zarr")
+    recording = Recording.open(work.out / "recording.zarr")
+    if recording.epochs != plan.recipe.epochs:
+        raise StoreError(
+            f"{recording.path}: has {recording.epochs} epochs, but run.json says that {plan.recipe.epochs} were "
+            f"recorded; restore the one that was edited, or start over in another --out"
+        )
+    return recording
 
 
 def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
+from secateur.store.files import guarded
 from secateur.study.out import Out
 from secateur.training.loop import Position, Watch
 from secateur.training.machine import pick_device
@@ -122,7 +123,7 @@ def session(
         torch.set_num_threads(threads)
     folder = Out(Path(out))
     options = dict(reading or {})
-    with progress.stage("reading") as advance:
+    with progress.stage("reading") as advance, guarded("reading the data"):
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
     if held_out and (needs_labels or source.labelled):
         if source.test is None:
@@ -139,7 +140,7 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    with folder.locked(), folder.claimed(about, force=force):
+    with guarded(), folder.locked(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
 
 
