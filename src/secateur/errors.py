@@ -9,6 +9,8 @@ SecateurError(ValueError)      bad input: every error below is one
 """
 
 import errno
+import os
+import re
 import unicodedata
 
 
@@ -65,38 +67,86 @@ def described(error: BaseException, doing: str = "") -> SecateurError | None:
     """What failed outside of this program, as an error with a way out; None for anything else, which is a bug.
 
     Known are a full disk or quota, missing permission, a read-only file system, too many open files, any other OSError,
-    and memory that ran out, on the machine or an accelerator. doing: what was under way.
+    and memory that ran out, on the machine or an accelerator; libraries that are not written in Python say so in words
+    alone. doing: what was under way.
 
     >>> print(described(OSError(28, "No space left on device", "out/a"), "saving the model"))
     saving the model: out/a: the disk is full; free some space, then run the same command again
+    >>> print(described(RuntimeError('I/O error: Read-only file system (os error 30)'), "saving the model"))
+    saving the model: the file system is read-only; name a folder that can be written, as --out
     """
+    if isinstance(error, SecateurError):
+        return error
     where = f"{doing}: " if doing else ""
-    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "ArrowMemoryError"):
+    if _is_memory(error):
         way = "close other programs, or take a smaller --memory, batch or net"
         return SecateurError(f"{where}memory ran out ({reason(error)}); {way}")
-    if not isinstance(error, OSError):
-        return _described_by_text(error, where)
-    named = "" if error.filename is None else f"{error.filename}: "
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(f"{where}{named}the disk is full; free some space, then run the same command again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(f"{where}{named}no permission ({reason_of(error)}); change it, or name another folder")
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return StoreError(f"{where}{named}too many open files; raise the limit with `ulimit -n`")
-    return StoreError(f"{where}{named}{reason_of(error)}")
+    if isinstance(error, OSError):
+        names = [str(n) for n in (error.filename,) if n is not None and str(n) not in doing]
+        return StoreError("".join(f"{part}: " for part in ([doing] if doing else []) + names) + _system(error))
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return SecateurError(f"{where}a name is not valid Unicode ({str(error.object)[:200]}); rename it")
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return SecateurError(f"{where}no home folder is known for ~; set HOME, or name the path in full")
+    return None if (number := _number_in(str(error))) is None else StoreError(where + _system(OSError(number, "")))
 
 
-def _described_by_text(error: BaseException, where: str) -> SecateurError | None:
-    """Libraries written in other languages say it in words: safetensors, torch and arrow have no errno."""
+def refused(error: BaseException, doing: str) -> SecateurError | None:
+    """What the machine refused while a file was read, which is not the file's fault; None where it may be.
+
+    >>> print(refused(MemoryError("8 GB"), "reading out/a"))
+    reading out/a: memory ran out (8 GB); close other programs, or take a smaller --memory, batch or net
+    >>> refused(ValueError("bad magic"), "reading out/a") is None
+    True
+    """
+    number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+    ours = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return described(error, doing) if isinstance(error, SecateurError) or _is_memory(error) or number in ours else None
+
+
+def _is_memory(error: BaseException) -> bool:
     said = str(error)
-    if "No space left on device" in said or "Disk quota exceeded" in said:
-        return StoreError(f"{where}the disk is full; free some space, then run the same command again")
-    if "Permission denied" in said or "Read-only file system" in said:
-        return StoreError(f"{where}no permission ({reason(error)}); change it, or name another folder")
-    if "can't allocate memory" in said or "out of memory" in said.lower() or "std::bad_alloc" in said:
-        way = "close other programs, or take a smaller --memory, batch or net"
-        return SecateurError(f"{where}memory ran out ({reason(error)}); {way}")
-    return None
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or type(error).__name__ in ("OutOfMemoryError", "ArrowMemoryError")
+        or "can't allocate memory" in said
+        or "out of memory" in said.lower()
+        or "std::bad_alloc" in said
+    )
+
+
+def _number_in(said: str) -> int | None:
+    """The number of the system's error in what a library says: `os error 28`, `code: 28`, `[Errno 28]`, or words."""
+    if (found := re.search(r"(?:os error |code: |\[[Ee]rrno )(\d{1,3})\b", said)) and int(found[1]) in errno.errorcode:
+        return int(found[1])
+    return next((n for n in _IN_WORDS if os.strerror(n) in said), None)
+
+
+_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE)
+
+
+def _system(error: OSError) -> str:
+    """What the system refused, and the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space, then run the same command again"
+    if error.errno is None and (found := re.match(r"\d+ requested and \d+ written", str(error))):  # as numpy says it
+        return f"the disk is full ({found[0]}), or the file may not grow further; free some space, then run again"
+    if error.errno == errno.EFBIG:
+        return "the file may not grow further; raise the limit with `ulimit -f`, or free some space, then run again"
+    if error.errno == errno.EROFS:
+        return "the file system is read-only; name a folder that can be written, as --out"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"no permission ({reason_of(error)}); change it, or name another folder, as --out"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many open files; raise the limit with `ulimit -n`"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"a file is in the way of a folder ({reason_of(error)}); move it, or name another folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name is too long; name a shorter one"
+    if error.errno == errno.EIO:
+        return "the disk failed (input/output error); look at its health, or name a folder on another one"
+    return reason_of(error)
 
 
 def reason_of(error: OSError) -> str:
@@ -105,7 +155,7 @@ def reason_of(error: OSError) -> str:
     >>> reason_of(OSError(2, "No such file or directory", "x")), reason_of(OSError("odd"))
     ('No such file or directory', 'odd')
     """
-    return error.strerror or reason(error)
+    return error.strerror or (os.strerror(error.errno) if error.errno else reason(error))
 
 
 def reason(error: BaseException) -> str:

@@ -1,8 +1,10 @@
 """The command line: parse, call one function, print."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
 
@@ -21,12 +23,35 @@ _DEBUG = "SECATEUR_TRACEBACK"
 
 def _unforeseen(error: Exception) -> typer.Exit:
     """What the machine refused is an error like any other; the rest is a bug of ours, and says so."""
+    if isinstance(error, BrokenPipeError) and error.filename is None:  # who read our output has enough of it
+        _hush()
+        return typer.Exit(128 + signal.SIGPIPE)
     if (told := described(error)) is not None:
+        _hush()  # it may have been the output that could not be written
         sys.stderr.write(f"error: {told}\n")
         return typer.Exit(2)
     what = printable(f"{type(error).__name__}: {reason(error)}")
     sys.stderr.write(f"internal error: {what}; this is a bug: please report it with what {_DEBUG}=1 shows\n")
     return typer.Exit(70)
+
+
+def _hush() -> None:
+    """Nothing more goes to standard output where it cannot be written, at the end of the process either."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _steady() -> None:
+    """Output never fails for what is in it, or because nobody listens: what has no character here is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def with_manners(command: Callable[P, None]) -> Callable[P, None]:
@@ -36,6 +61,7 @@ def with_manners(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()
         except SecateurError as error:
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(2) from None
@@ -85,4 +111,5 @@ app.add_typer(group, name="scale")
 
 def main() -> None:
     """Run a command."""
+    _steady()
     app()

@@ -99,9 +99,10 @@ def condense(
 
 def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     from secateur.store.files import read_json
+    from secateur.store.schemas.condensed import CondenseFile
 
     path = job.out / "condense.json"
-    found = read_json(path) if evaluate and path.exists() else None
+    found = read_json(path, CondenseFile) if evaluate and path.exists() else None
     if job.json:
         show.as_json({"out": str(job.out), "rows": len(held.labels), "result": found})
         return

@@ -47,12 +47,14 @@ def prune(
 
 def _tell_pruned(subset: Any, job: o.Job, *, trained: bool) -> None:
     from secateur.store.files import read_json
+    from secateur.store.schemas import runs
 
     out = job.out
-    bill, stages = read_json(out / "bill.json"), read_json(out / "run.json")["stages"]
+    bill = read_json(out / "bill.json", runs.BillFile)
+    stages = read_json(out / "run.json", runs.RunFile)["stages"]
     student = None
     if trained:
-        student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json")
+        student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json", runs.ResultFile)
     if job.json:
         show.as_json({"out": str(out), "subset": dict(subset.provenance), "bill": bill, "student": student})
         return

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from secateur.condensation.frame import Canvas, Condenser, Ground, Keeping
 from secateur.errors import StoreError, WrongData
 from secateur.store.files import replacing
+from secateur.store.schemas.condensed import Grown
 from secateur.training.checkpoint import about as checkpoint_about
+from secateur.training.checkpoint import damage, tensors_in
 
 
 def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
@@ -26,22 +28,26 @@ def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> N
 
 def restore(path: Path, condenser: Condenser, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
     """Put a run where it stood. Raises StoreError for a damaged file, WrongData for that of another run."""
-    about = checkpoint_about(path)
+    about = checkpoint_about(path, Grown)
     if about.get("asked") != asked:
         before = about.get("asked", {})
         changed = sorted(n for n in {**asked, **before} if asked.get(n) != before.get(n))
         told = "; ".join(f"{n} was {before.get(n)!r}, now {asked.get(n)!r}" for n in changed)
         raise WrongData(f"{path}: the checkpoint is of another run ({told}); name another --out, or --force")
-    tensors = load_file(path)
-    if tensors["images"].shape != canvas.images.shape:
-        raise StoreError(f"{path}: holds rows of shape {tuple(tensors['images'].shape)}; delete it and run again")
-    canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
-    canvas.step = int(about["step"])
-    ground.generator.set_state(tensors["stream"])
-    kept: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        k, _, rest = name.partition(".")
-        if rest:
-            kept.setdefault(k, {})[rest] = value
-    if isinstance(condenser, Keeping):
-        canvas.nets = [condenser.learner(ground.net_of(0)).put(kept[k]) for k in sorted(kept)]
+    tensors = tensors_in(path, "checkpoint", "delete it to start again")
+    if "images" not in tensors or tensors["images"].shape != canvas.images.shape:
+        found = tuple(tensors["images"].shape) if "images" in tensors else "none"
+        raise StoreError(f"{path}: holds rows of shape {found}; delete it and run again")
+    with damage(path, "checkpoint", "delete it to start again"):
+        if tensors["velocity"].shape != canvas.images.shape:
+            raise ValueError(f"velocity has shape {tuple(tensors['velocity'].shape)}")
+        canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
+        canvas.step = int(about["step"])
+        ground.generator.set_state(tensors["stream"])
+        kept: dict[str, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            k, _, rest = name.partition(".")
+            if rest:
+                kept.setdefault(k, {})[rest] = value
+        if isinstance(condenser, Keeping):
+            canvas.nets = [condenser.learner(ground.net_of(0)).put(kept[k]) for k in sorted(kept)]

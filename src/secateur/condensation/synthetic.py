@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from secateur.condensation.mosaic import expand
 from secateur.errors import StoreError
 from secateur.store.files import replacing
+from secateur.store.schemas import parsed
+from secateur.store.schemas.condensed import SyntheticAbout
+from secateur.training.checkpoint import damage, metadata_in, tensors_in
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,35 @@ class Synthetic:
     @classmethod
     def load(cls, path: Path) -> "Synthetic":
         """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
-        try:
-            return cls(**load_file(path), tiles=cls.about(path).get("tiles", 1))
-        except Exception as error:
-            raise StoreError(f"{path}: expected a condensed set, could not read one ({error})") from None
+        if not path.exists():
+            raise StoreError(f"{path}: expected a condensed set, found none")
+        found, about = tensors_in(path, _WHAT, _WAY), cls.about(path)
+        with damage(path, _WHAT, _WAY):
+            images, labels, mean, spread = (found[name] for name in ("images", "labels", "mean", "spread"))
+            held = cls(images, labels, mean, spread, about.get("tiles", 1))
+            rows, width = held.images.shape[:2]
+            if (fault := _fault(held, rows, width)) is not None:
+                raise ValueError(fault)
+            return held
 
     @staticmethod
     def about(path: Path) -> dict[str, Any]:
         """What was saved with it."""
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {}).get("secateur", "{}")))
+        return dict(parsed(metadata_in(path, _WHAT, _WAY), SyntheticAbout, path))
+
+
+_WHAT, _WAY = "condensed set", "`secateur condense` with --force learns it again"
+
+
+def _fault(held: Synthetic, rows: int, width: int) -> str | None:
+    """What a condensed set cannot be, where it is that."""
+    images, labels, tiles = held.images, held.labels, held.tiles
+    if images.dtype != torch.float32 or images.ndim not in (2, 4) or labels.dtype != torch.int64:
+        return f"images are {images.dtype} of shape {tuple(images.shape)}, labels {labels.dtype}"
+    if labels.shape != (rows,) or not rows or not bool((labels >= 0).all()):
+        return f"{rows} rows have labels of shape {tuple(labels.shape)}"
+    if held.mean.shape != (width,) or held.spread.shape != (width,):
+        return f"{width} channels have a mean of shape {tuple(held.mean.shape)}"
+    if tiles > 1 and (images.ndim != 4 or tiles > min(images.shape[2:])):
+        return f"rows of shape {tuple(images.shape[1:])} are no mosaics of {tiles} tiles a side"
+    return None

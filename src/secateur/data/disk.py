@@ -10,6 +10,7 @@ from secateur.data.columns import NO_LABELS, Columns
 from secateur.data.found import Form, Found
 from secateur.errors import DataError, StoreError, reason
 from secateur.store.files import read_json
+from secateur.store.schemas.runs import LikeRun
 
 Tables = tuple[Form, dict[str, Any], Path | None]
 _WORDS = {
@@ -54,8 +55,8 @@ def _refuse_out(path: Path) -> None:
     """Raise DataError for the OUT folder of a run, which is not data itself, but may hold some."""
     run: Any = None
     with contextlib.suppress(StoreError):  # there is none, or it is somebody else's
-        run = read_json(path / "run.json") if path.is_dir() else None
-    if not (isinstance(run, dict) and {"data", "stages", "versions"} <= set(run)):
+        run = read_json(path / "run.json", LikeRun) if path.is_dir() else None
+    if run is None:
         return
     what = {
         "mined": "the labelled and the mined rows",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import DataError, reason
+from secateur.errors import DataError, reason, refused
 
 _UNDERSTOOD = (
     "expected FILE.npy of floats of shape (examples, dims), or FILE.parquet with a column `embedding` of lists of "
@@ -80,8 +80,11 @@ def _parts(spec: str) -> tuple[Path, str | None]:
 def _npy(path: Path, examples: int) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"embeddings: {path} is no whole .npy file of numbers ({reason(error)})") from None
+        if not isinstance(values, np.ndarray):
+            raise ValueError("several arrays in one file")
+    except Exception as error:
+        told = DataError(f"embeddings: {path} is no whole .npy file of numbers ({reason(error)})")
+        raise refused(error, f"embeddings: reading {path}") or told from None
     if values.ndim != 2 or values.dtype.kind != "f" or values.shape[1] == 0:
         raise DataError(f"embeddings: {path} holds {values.dtype} of shape {values.shape}; {_UNDERSTOOD}")
     _check_count(path, len(values), examples)
@@ -98,7 +101,6 @@ def _check_count(path: Path, rows: int, examples: int) -> None:
 
 def _parquet(path: Path, column: str, must: np.ndarray) -> np.ndarray:
     """The embeddings in the order of the data, in a temporary file that goes when they go."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -106,8 +108,11 @@ def _parquet(path: Path, column: str, must: np.ndarray) -> np.ndarray:
         _check_column(path, file.schema_arrow, column)
         places = _places(path, file, must)
         return _copy(path, file, column, places, len(must))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"embeddings: {path} could not be read as parquet, or copied ({reason(error)})") from None
+    except DataError:
+        raise
+    except Exception as error:
+        told = DataError(f"embeddings: {path} could not be read as parquet, or copied ({reason(error)})")
+        raise refused(error, f"embeddings: reading {path}") or told from None
 
 
 def _check_column(path: Path, schema: Any, column: str) -> None:

@@ -24,7 +24,7 @@ def score_histogram(scores: np.ndarray, kept: np.ndarray, *, title: str, bins: i
     import altair as alt
 
     finite = np.isfinite(scores)
-    edges = np.histogram_bin_edges(scores[finite], bins)
+    edges = _edges(scores[finite], bins)
     rows = []
     for name, part in (("kept", kept & finite), ("dropped", ~kept & finite)):
         counts, _ = np.histogram(scores[part], edges)
@@ -46,6 +46,14 @@ def score_histogram(scores: np.ndarray, kept: np.ndarray, *, title: str, bins: i
         )
     )
     return _finished(chart, height=220)
+
+
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """The edges of the bins; of a single one where numbers are so large that no more can be told apart."""
+    try:
+        return np.histogram_bin_edges(values, bins)
+    except ValueError:
+        return np.nextafter([values.min(), values.max()], [-np.inf, np.inf])
 
 
 def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

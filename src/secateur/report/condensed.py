@@ -9,6 +9,8 @@ from typing import Any
 from secateur.errors import SecateurError, StoreError, WrongData
 from secateur.report import charts
 from secateur.store.files import read_json
+from secateur.store.schemas import runs
+from secateur.store.schemas.condensed import CondenseFile
 
 Row = dict[str, Any]
 Head = tuple[str, str, str]
@@ -34,13 +36,14 @@ class Condensed:
     @classmethod
     def gather(cls, out: Path) -> "Condensed | None":
         """Read it; None where nothing was condensed."""
-        stages = read_json(out / "run.json")["stages"]
+        stages = read_json(out / "run.json", runs.RunFile)["stages"]
         own = tuple(stage for name, stage in stages.items() if name.partition("-")[0] == "condense")
         if not own:
             return None
         judged, sheet = out / "condense.json", out / "contact.png"
         picture = base64.b64encode(sheet.read_bytes()).decode() if sheet.exists() else None
-        return cls(own, read_json(judged) if judged.exists() else None, picture and f"data:image/png;base64,{picture}")
+        found = read_json(judged, CondenseFile) if judged.exists() else None
+        return cls(own, found, picture and f"data:image/png;base64,{picture}")
 
     @property
     def per_class(self) -> int:
@@ -117,9 +120,9 @@ def gather_all(out: Path, beside: Sequence[Path]) -> tuple[Condensed, ...]:
     first = Condensed.gather(out)
     if first is None and beside:
         raise SecateurError(f"out: several folders are put beside each other for condensed sets, and {out} holds none")
-    data, more = read_json(out / "run.json")["data"], []
+    data, more = read_json(out / "run.json", runs.RunFile)["data"], []
     for folder in beside:
-        theirs = read_json(folder / "run.json").get("data", {})
+        theirs = read_json(folder / "run.json", runs.RunFile)["data"]
         if theirs.get("fingerprint") != data["fingerprint"]:
             raise WrongData(
                 f"out: {folder} was made from other data ({theirs.get('name')}, fingerprint "

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from secateur.data.source import Source
+from secateur.errors import StoreError
 from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
-from secateur.store.files import read_json, replacing
+from secateur.store.files import guarded, read_json, replacing
 from secateur.store.recording import Recording
+from secateur.store.schemas import runs
 from secateur.store.scoring import compute
 from secateur.store.tables import Subset
 
+_WAY = "restore the file that was damaged or edited, or start over in another --out"
 STARVED = 0.5
 """A class is starved when it keeps less than this share of what the data set as a whole keeps."""
 
@@ -38,19 +41,45 @@ class Material:
     @classmethod
     def gather(cls, out: Path, beside: Sequence[Path] = ()) -> "Material":
         """Read it; beside: folders of other condensed sets of the same data."""
-        run = read_json(out / "run.json")
+        run = read_json(out / "run.json", runs.RunFile)
         trained = run["stages"].get("train")
         subset = next(iter([*([out / "subset.parquet"]), *sorted(out.glob("subsets/*/subset.parquet"))]), None)
-        return cls(
+        student = out / "cells" / trained["asked"]["cell"] / "result.json" if trained else None
+        found = cls(
             out,
             run,
             Subset.open(subset) if subset is not None and subset.exists() else None,
             Recording.open(out) if (out / "recording.zarr").exists() else None,
-            read_json(out / "compare.json") if (out / "compare.json").exists() else None,
-            read_json(out / "bill.json") if (out / "bill.json").exists() else None,
-            read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None,
+            read_json(out / "compare.json", runs.CompareFile) if (out / "compare.json").exists() else None,
+            read_json(out / "bill.json", runs.BillFile) if (out / "bill.json").exists() else None,
+            read_json(student, runs.ResultFile) if student else None,
             condensed.gather_all(out, beside),
         )
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise StoreError where the files of the folder do not belong together: other sizes, other classes."""
+        data, classes = self.run["data"], len(self.classes)
+        if self.recording is not None:
+            self._fits("recording.zarr", "examples", self.recording.examples, data["examples"])
+        if self.subset is not None:
+            labels = np.asarray(self.subset.table["label"])
+            self._fits("subset.parquet", "rows", len(labels), data["examples"])
+            if self.labelled and len(labels) and labels.max() >= classes:
+                raise StoreError(
+                    f"{self.out / 'subset.parquet'}: has label {labels.max()} of {classes} classes; {_WAY}"
+                )
+        rows = [] if self.comparison is None else self.comparison["rows"]
+        for name, row in [("compare.json", r) for r in rows] + (
+            [("result.json", self.student)] if self.student else []
+        ):
+            if row["per_class"]:
+                self._fits(name, "recalls of classes", len(row["per_class"]), classes)
+
+    def _fits(self, name: str, what: str, got: int, expected: int) -> None:
+        if got != expected:
+            raise StoreError(f"{self.out}: {name} has {got:,} {what}, but run.json says {expected:,}; {_WAY}")
 
     @property
     def classes(self) -> list[str]:
@@ -63,6 +92,7 @@ class Material:
         return bool(self.run["data"].get("labelled", True))
 
 
+@guarded("the report")
 def write_report(
     out: str | Path,
     source: Source | None = None,
@@ -78,7 +108,7 @@ def write_report(
     material = Material.gather(Path(out), [Path(folder) for folder in beside])
     path = Path(out) / "report.html"
     with replacing(path) as file:
-        file.write_text(render(material, source), encoding="utf-8")
+        file.write_text(render(material, source), encoding="utf-8", errors="backslashreplace")
     if progress is not None:
         progress(f"report: {path}")
     return path
@@ -136,7 +166,7 @@ def _drawings(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
         table, kept = subset.table, np.asarray(subset.table["kept"])
         scores = np.asarray(table["score"], dtype=float)
         if np.isfinite(scores).any():
-            name = str(subset.provenance["score"])
+            name = str(subset.provenance.get("score") or "score")
             text = "Every example by its score; green ones are kept."
             out.append(("Scores and the cut", text, charts.score_histogram(scores, kept, title=name)))
         if material.labelled:

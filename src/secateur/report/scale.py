@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from secateur.errors import StoreError, reason, refused
 from secateur.report import charts
 from secateur.report.page import environment, script_json, script_text
 from secateur.store.files import read_json, replacing
+from secateur.store.schemas import scale as schemas
 
 _MOST = 3000
 """Points of a chart; of more clusters, as many are drawn at random."""
@@ -22,24 +24,42 @@ def is_scale(out: Path) -> bool:
 
 def write_scale_report(out: Path) -> Path:
     """Write OUT/report.html and return its path."""
-    run, bill = read_json(out / "run.json"), read_json(out / "bill.json")
-    found = pq.read_table(out / "clusters.parquet").to_pydict()
-    clusters = {name: np.array(values, dtype=float) for name, values in found.items()}
+    run = read_json(out / "run.json", schemas.RunFile)
+    bill = read_json(out / "bill.json", schemas.BillFile)
+    if "result" not in run:
+        raise StoreError(f"{out / 'run.json'}: says nothing of a result, the run is not finished; run it again")
+    clusters = _clusters(out / "clusters.parquet")
     drawings = drawn(clusters)
     page = environment().get_template("scale.html.j2")
     text = page.render(
         result=run["result"],
         asked=run["asked"],
         bill=bill,
-        groups=read_json(out / "groups.json") if (out / "groups.json").exists() else [],
+        groups=read_json(out / "groups.json", list[schemas.Group]) if (out / "groups.json").exists() else [],
         charts=[{"id": k, "title": t, "about": a} for k, (t, a, _) in enumerate(drawings)],
         specs=script_json([spec for _, _, spec in drawings]),
         details=json.dumps(run, indent=2, ensure_ascii=False),
         library=script_text(charts.library()),
     )
     with replacing(out / "report.html") as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return out / "report.html"
+
+
+_COLUMNS = ("cluster", "rows", "left", "kept", "d_intra", "d_inter", "share", "x", "y")
+
+
+def _clusters(path: Path) -> dict[str, np.ndarray]:
+    """The columns as floats; raises StoreError where they are not all there, or are no numbers."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if not 0 < file.metadata.num_rows <= path.stat().st_size:
+                raise ValueError(f"{file.metadata.num_rows} rows in {path.stat().st_size} bytes")
+            found = file.read(columns=list(_COLUMNS)).to_pydict()
+        return {name: np.array(found[name], dtype=float) for name in _COLUMNS}
+    except Exception as error:
+        told = StoreError(f"{path}: not a whole table written by secateur ({reason(error)}); run `scale prune` again")
+        raise refused(error, f"reading {path}") or told from None
 
 
 def drawn(clusters: dict[str, np.ndarray]) -> list[tuple[str, str, dict[str, Any]]]:

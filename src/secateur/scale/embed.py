@@ -68,7 +68,7 @@ def claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
             if name in ("_embed.json", "_source.txt") or name.startswith("part-"):
                 (place / name).remove()
     elif "_embed.json" in names:
-        if (before := (place / "_embed.json").read_json()) != asked:
+        if (before := (place / "_embed.json").read_json(dict[str, Any])) != asked:
             changed = ", ".join(f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v)
             raise WrongData(f"out: {place.url} holds other embeddings ({changed}); name another --out, or --force")
     elif [name for name in names if not name.startswith(".")]:

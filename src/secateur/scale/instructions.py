@@ -22,6 +22,7 @@ from secateur.scale.spectral import check_clusters, clustered
 from secateur.scale.stage import Stage
 from secateur.scale.storage import Place, expand
 from secateur.store.files import locked
+from secateur.store.schemas.scale import AnyInstructions
 
 SELECTING = Selecting()
 OURS = ("run.json", "subsets.parquet", "subsets", "stages", "selector.parquet", *SELECTION)
@@ -215,7 +216,7 @@ def _before(work: _Work, made: dict[str, int | None], *, force: bool) -> dict[st
     there = [name for name in place.names() if not name.startswith(".")]
     if not there:
         return None
-    before = (place / "run.json").read_json() if "run.json" in there else {}
+    before = (place / "run.json").read_json(AnyInstructions) if "run.json" in there else {}
     if "instructions" not in before:
         raise WrongData(f"out: {place.url} holds something else ({there[0]}); name another --out")
     if force:

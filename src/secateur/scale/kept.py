@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, StoreError, reason, refused
 from secateur.scale.choose import BAD, write_manifest
 from secateur.scale.shards import Unit, opened
 from secateur.scale.stage import Summary
@@ -102,8 +102,12 @@ def lists(task: Listing, folder: Place) -> Summary:
 def _read_ids(place: Place) -> Any:
     import pyarrow.parquet as pq
 
-    with place.open() as file:
-        return pq.read_table(file)["id"].combine_chunks()
+    try:
+        with place.open() as file:
+            return pq.read_table(file)["id"].combine_chunks()
+    except Exception as error:
+        told = StoreError(f"{place.url}: not a whole list of ids ({reason(error)}); --force makes it again")
+        raise refused(error, f"reading {place.url}") or told from None
 
 
 def uids(ids: list[Any]) -> np.ndarray:

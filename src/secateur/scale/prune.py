@@ -21,6 +21,7 @@ from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Folders, Place, expand
 from secateur.scale.tell import Pruned, note, tell_clusters, told
 from secateur.store.files import locked
+from secateur.store.schemas.scale import AnyRun
 
 DEDUP = Dedup()
 CHOICE = Choice()
@@ -142,7 +143,7 @@ def claimed(run: Run, *, force: bool) -> Iterator[None]:
     Raises WrongData where OUT is of something else, or of other shards unless `force`, which deletes what was made.
     """
     there = [name for name in run.out.names() if not name.startswith(".")]
-    before = (run.out / "run.json").read_json() if "run.json" in there else {}
+    before = (run.out / "run.json").read_json(AnyRun) if "run.json" in there else {}
     if there and "shards" not in before:
         raise WrongData(f"out: {run.out.url} holds something else ({there[0]}); name another --out")
     if before and before["fingerprint"] != run.found.fingerprint and not force:
@@ -188,7 +189,7 @@ def select(
     """
     stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
     selected = run.out / "stages" / "selected.json"
-    if not selected.exists() or selected.read_json() != stage.digest:
+    if not selected.exists() or selected.read_json(str) != stage.digest:
         selected.remove()
         for name in OURS[2:]:
             (run.out / name).remove()

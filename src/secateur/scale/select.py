@@ -15,6 +15,7 @@ from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.storage import Place
 from secateur.scale.tell import Pruned
+from secateur.store.schemas.scale import AnyRun
 
 
 def select(
@@ -53,7 +54,7 @@ def select(
 
 def _finished(base: Place, out: Place) -> dict[str, Any]:
     """What stands in the run.json of a finished run that `out` is not."""
-    about = (base / "run.json").read_json() if "run.json" in base.names() else {}
+    about = (base / "run.json").read_json(AnyRun) if "run.json" in base.names() else {}
     if "shards" not in about:
         what = "it is of another command" if about else "it has no run.json"
         raise WrongData(f"run: expected the OUT of a finished `secateur scale prune`, got {base.url}; {what}")

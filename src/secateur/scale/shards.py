@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import DataError, reason
+from secateur.errors import DataError, reason, refused
 from secateur.scale.storage import Place
 
 _SHORT = 1e-15
@@ -107,13 +107,12 @@ def _look(shard: Place, columns: Columns) -> _Looks:
 
 def opened(shard: Place) -> Any:
     """A parquet file, of which nothing is read ahead."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(shard.open(), pre_buffer=False, buffer_size=1 << 20)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
+    except Exception as error:
+        raise refused(error, f"shards: reading {shard.url}") or DataError(
             f"shards: {shard.url} is no whole parquet file ({reason(error)}); write it again, or leave it out"
         ) from None
 
@@ -193,12 +192,12 @@ def _deal(look: _Looks, start: int, unit_rows: int) -> Iterator[Unit]:
 
 def batches(shard: Place, file: Any, groups: Sequence[int] | None, names: list[str], size: int) -> Iterator[Any]:
     """Some columns of some row groups, `size` rows at a time. Raises DataError where the file is damaged."""
-    import pyarrow as pa
-
     try:
         yield from file.iter_batches(batch_size=size, row_groups=groups, columns=names, use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"shards: {shard.url} is damaged ({reason(error)}); write it again, or leave it out") from None
+    except Exception as error:
+        raise refused(error, f"shards: reading {shard.url}") or DataError(
+            f"shards: {shard.url} is damaged ({reason(error)}); write it again, or leave it out"
+        ) from None
 
 
 def blocks(unit: Unit, columns: Columns, *, dims: int, wanted: Sequence[str] | None = None) -> Iterator[Block]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from secateur.scale.engines import Engine
 from secateur.scale.storage import Place, together
+from secateur.store.schemas.scale import said
 
 Summary = dict[str, Any]
 """What a task says of what it did; small, since it goes through the process that gives out tasks."""
@@ -65,7 +66,7 @@ class Stage:
         markers = folder / "done"
         there = {name.removesuffix(".json") for name in markers.names() if name.endswith(".json")}
         there &= tasks.keys()
-        summaries = together(Place.read_json, [markers / f"{name}.json" for name in sorted(there)])
+        summaries = together(self._said, [markers / f"{name}.json" for name in sorted(there)])
         done = dict(zip(sorted(there), summaries, strict=True))
         jobs = [Job(name, folder, task, work) for name, task in tasks.items() if name not in done]
         advance(len(done), len(tasks))
@@ -73,6 +74,9 @@ class Stage:
             done[jobs[place].name] = summary
             advance(len(done), len(tasks))
         return [done[name] for name in tasks]
+
+    def _said(self, marker: Place) -> Summary:
+        return said(marker.read_json(dict[str, Any]), self.name, marker.url)
 
 
 def perform(job: Job) -> Summary:

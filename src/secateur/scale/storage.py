@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from secateur.errors import DataError, SecateurError, StoreError, reason
+from secateur.errors import DataError, SecateurError, StoreError, reason, refused
 from secateur.store.files import replacing
+from secateur.store.schemas import parsed
 
 _AHEAD = 4 << 20
 """Bytes of a remote file that are read ahead; the clients' own 50 MB would be read for every column of a shard."""
@@ -102,13 +103,9 @@ class Place:
         with _trying(self.url, "could not be written"):
             files.pipe_file(path, buffer.getvalue())
 
-    def read_json(self) -> Any:
-        """What stands in a JSON file."""
-        text = self._span(0, None)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise StoreError(f"{self.url}: damaged ({error}); delete it and run again") from None
+    def read_json(self, schema: Any = Any) -> Any:
+        """What stands in a JSON file, which is as `schema` says."""
+        return parsed(self._span(0, None), schema, self.url)
 
     def write_json(self, value: Any) -> None:
         """A value as JSON."""
@@ -181,7 +178,7 @@ def _trying(url: str, what: str) -> Iterator[None]:
     except SecateurError:
         raise
     except Exception as error:
-        raise StoreError(f"{url}: {what} ({reason(error)})") from error
+        raise refused(error, f"{url}: {what}") or StoreError(f"{url}: {what} ({reason(error)})") from error
 
 
 def _header(head: bytes, url: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
@@ -191,7 +188,9 @@ def _header(head: bytes, url: str) -> tuple[tuple[int, ...], np.dtype[Any], int]
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(file)
-    except ValueError as error:
+        if kind.hasobject or any(size < 0 for size in shape) or not shape:
+            raise ValueError(f"{kind} of shape {shape}")
+    except Exception as error:  # numpy reads the header as Python: what it holds may be anything
         raise StoreError(f"{url}: damaged ({reason(error)}); delete it and run again") from None
     return shape, kind, file.tell()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from secateur.errors import DataError, SecateurError
+from secateur.errors import DataError, SecateurError, StoreError, reason, refused
 from secateur.geometry import Clusters, k_means, to_centres
 from secateur.scale.choose import as_column
 from secateur.scale.storage import Place
@@ -96,9 +96,16 @@ def read_subsets(out: Place) -> Int[np.ndarray, " rows"]:
     """The subset of each row, as it was written."""
     import pyarrow.parquet as pq
 
-    with (out / "subsets.parquet").open() as file:
-        column = pq.read_table(file)["subset"]
-    return column.fill_null(-1).to_numpy().astype(np.int64)
+    place = out / "subsets.parquet"
+    try:
+        with place.open() as file:
+            found = pq.read_table(file)["subset"].fill_null(-1).to_numpy()
+        if found.dtype.kind != "i" or not len(found) or found.min() < -1 or not 0 <= found.max() < len(found):
+            raise ValueError(f"{found.dtype} from {found.min()} to {found.max()}")
+        return found.astype(np.int64)
+    except Exception as error:
+        told = StoreError(f"{place.url}: not a whole table of subsets ({reason(error)}); --force makes them again")
+        raise refused(error, f"reading {place.url}") or told from None
 
 
 def quality_of(given: str | Path | Mapping[Any, Any], subsets: int) -> Float[np.ndarray, " subsets"]:
@@ -156,7 +163,6 @@ def _number(value: Any) -> float:
 
 def _pairs(file: str) -> list[tuple[Any, Any]]:
     """Subset and quality, row by row of a file."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     place = Place(file)
@@ -168,12 +174,13 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             with place.open() as opened:
                 rows = pq.read_table(opened).to_pylist()
         elif kind == "json":
-            rows = place.read_json()
+            rows = place.read_json(list[Any] | dict[str, Any])
         else:
             with place.open() as opened:
                 rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"quality: {file} is no {kind} file ({error}); write it again") from None
+    except Exception as error:
+        told = DataError(f"quality: {file} is no {kind} file ({reason(error)}); write it again")
+        raise refused(error, f"quality: reading {file}") or told from None
     if isinstance(rows, dict):
         return list(rows.items())
     if (

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from secateur.scale.quotas import Quotas
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.shown import groups_to_look_at
+from secateur.store.schemas.scale import AnyRun
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
 
 def note(run: Run, asked: dict[str, Any], result: Pruned, groups: list[dict[str, Any]], seconds: float) -> None:
     """Say what was asked and what came of it (run.json), what it took (bill.json), and what duplicates look like."""
-    about = (run.out / "run.json").read_json()
+    about = (run.out / "run.json").read_json(AnyRun)
     about |= {"asked": asked, "result": result.as_json()}
     if not (looked := run.out / "groups.json").exists():  # it goes with the selection
         looked.write_json(groups_to_look_at(groups, run.found.units, run.columns))

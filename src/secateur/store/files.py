@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from secateur.errors import StoreError, WrongData
+from secateur.errors import DataError, SecateurError, StoreError, WrongData, described
+from secateur.untrusted import read_regular
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -21,10 +22,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A killed run leaves at most the temporary behind, and the next write takes its place.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
-    remove(beside)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(beside)
         yield beside
         if beside.is_dir():
             remove(path)
@@ -32,8 +33,28 @@ def replacing(path: Path) -> Iterator[Path]:
             beside.chmod(0o666 & ~_UMASK)  # some writers make private files
             _to_disk(beside)
         os.replace(beside, path)
-    except OSError as error:
-        raise StoreError(f"{path}: could not be written ({error.strerror}); free some space, then run again") from error
+    except Exception as error:  # of the file system, and of the libraries that write: safetensors, arrow, numpy
+        with suppress(OSError):
+            remove(beside)
+        if isinstance(error, SecateurError) or (told := described(error, f"writing {path}")) is None:
+            raise
+        raise told from error
+
+
+@contextmanager
+def guarded(doing: str = "") -> Iterator[None]:
+    """What the machine refuses meanwhile, as an error of our own that says what was under way; also a decorator."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, SecateurError) or (told := described(error, doing)) is None:
+            raise
+        raise told from error
+
+
+def writing(path: Path) -> AbstractContextManager[None]:
+    """What the machine refuses while something is written into `path`, as an error that names it."""
+    return guarded(f"writing {path}")
 
 
 @contextmanager
@@ -58,24 +79,43 @@ def remove(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON."""
     with replacing(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        beside.write_bytes(_as_json(value, indent=2) + b"\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or damaged one is an error that names it."""
+_LARGEST = 1 << 28
+"""Bytes of the largest file of JSON that is read."""
+
+
+def read_json(path: Path, schema: Any = Any) -> Any:
+    """The value of a JSON file, which is as `schema` says, see `secateur.store.schemas`.
+
+    Raises StoreError, naming the file and the key, for one that is missing, damaged or edited to something else.
+    """
+    from secateur.store.schemas import parsed
+
+    return parsed(read_file(path, "a JSON file"), schema, path)
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """The bytes of a file of at most 256 MiB; raises StoreError for none, a pipe, a device, what cannot be read."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise StoreError(f"{path}: expected a JSON file, found none") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: damaged ({error}); delete it and run again") from None
+        return read_regular(path, limit=_LARGEST)
+    except DataError as error:
+        told = f"{path}: expected {what}, found none" if not os.path.lexists(path) else error
+        raise StoreError(told) from None
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
     """Add one JSON object as a line to a log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as log:
-        log.write(json.dumps(value, ensure_ascii=False) + "\n")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as log:
+            log.write(_as_json(value) + b"\n")
+
+
+def _as_json(value: Any, indent: int | None = None) -> bytes:
+    """JSON in UTF-8; of a name that is not valid Unicode, the odd bytes as escapes."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
 
 
 def _to_disk(path: Path) -> None:

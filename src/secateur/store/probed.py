@@ -13,8 +13,9 @@ import zarr
 
 from secateur.errors import StoreError
 from secateur.fields import FIELDS, check
-from secateur.store.arrays import MISSING, new_array
-from secateur.store.files import remove
+from secateur.store.arrays import MISSING, attributes_of, new_array, open_array
+from secateur.store.files import remove, writing
+from secateur.store.schemas import arrays
 
 BLOCK = 8192
 """Examples a chunk; what a killed probe computes again at most."""
@@ -36,11 +37,10 @@ class Probed:
         """How the field was filled: the probe's knobs, and the net or the file it read."""
         return dict(self._attributes(FIELDS[field].probe)["asked"])
 
-    def array(self, field: str) -> "zarr.Array[Any]":
-        """The array of one field."""
-        array = zarr.open_group(self._groups[FIELDS[field].probe], mode="r")[field]
-        assert isinstance(array, zarr.Array)
-        return array
+    def array(self, field: str, sizes: Mapping[str, int | None]) -> "zarr.Array[Any]":
+        """The array of one field; sizes: of the axes of the recording it stands beside."""
+        probe = FIELDS[field].probe
+        return open_array(self._groups[probe], field, {**sizes, "runs": self._attributes(probe)["runs"]})
 
     def _finished(self, probe: str) -> Sequence[str]:
         attributes = self._attributes(probe)
@@ -48,11 +48,16 @@ class Probed:
         return fields if attributes["done"] == attributes["runs"] * attributes["examples"] else ()
 
     def _attributes(self, probe: str) -> dict[str, Any]:
-        try:
-            found = dict(zarr.open_group(self._groups[probe], mode="r").attrs)
-        except Exception:  # killed before the group was whole
-            found = {}
-        return {"asked": {}, "fields": (), "done": -1, "runs": 1, "examples": 0} | found
+        """Raises StoreError where they are damaged, or say what cannot be."""
+        group = self._groups[probe]
+        if not (group / "zarr.json").exists():  # killed before the group was whole
+            return {"asked": {}, "fields": (), "done": -1, "runs": 1, "examples": 0}
+        found: dict[str, Any] = attributes_of(group, arrays.Probe)
+        strange = [name for name in found["fields"] if name not in FIELDS or FIELDS[name].probe != probe]
+        if strange or found["done"] > found["runs"] * found["examples"]:
+            told = f"the field {strange[0]}" if strange else f"{found['done']} rows filled"
+            raise StoreError(f"{group}: damaged or edited, it has {told}; delete the folder to fill it again")
+        return found
 
 
 class ProbeWriter:
@@ -61,11 +66,13 @@ class ProbeWriter:
     def __init__(self, path: Path, probe: str, asked: Mapping[str, Any], *, examples: int, runs: int = 1) -> None:
         self.path, self.probe, self.examples, self.runs = path / probe, probe, examples, runs
         before = Probed(path)._attributes(probe) if self.path.is_dir() else {}
-        if before.get("asked") != dict(asked) or before["done"] < 0:
-            remove(self.path)
-            about = {"asked": dict(asked), "fields": [], "done": 0, "runs": runs, "examples": examples, "seconds": 0.0}
-            zarr.create_group(self.path, attributes=about)
-        self._group = zarr.open_group(self.path, mode="r+")
+        same = before.get("asked") == dict(asked) and (before["runs"], before["examples"]) == (runs, examples)
+        with writing(self.path):
+            if not same or before["done"] < 0:
+                remove(self.path)
+                about = {"asked": dict(asked), "fields": [], "done": 0, "runs": runs, "examples": examples}
+                zarr.create_group(self.path, attributes={**about, "seconds": 0.0})
+            self._group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
 
     @property
     def done(self) -> int:
@@ -75,32 +82,25 @@ class ProbeWriter:
     @property
     def seconds(self) -> float:
         """What filling took so far, over all the times it was started."""
-        return float(str(self._group.attrs["seconds"]))
+        return float(str(self._group.attrs.get("seconds", 0.0)))
 
-    def write(self, run: int, rows: slice, ids: np.ndarray, arrays: Mapping[str, np.ndarray], seconds: float) -> None:
+    def write(self, run: int, rows: slice, ids: np.ndarray, found: Mapping[str, np.ndarray], seconds: float) -> None:
         """Fill the examples `rows` of one run: values (ids, ...) for those that can be used.
 
         Raises SecateurError, naming the example, where a value is not one the field may have.
         """
-        for name, values in arrays.items():
-            _check(name, values, ids)
-            array = self._array(name, values)
-            block = np.full((rows.stop - rows.start, *values.shape[1:]), MISSING[str(array.dtype)], array.dtype)
-            block[ids - rows.start] = values
-            if FIELDS[name].axes[0] == "runs":
-                array[run, rows] = block
-            else:
-                array[rows] = block
-        try:
-            self._group.attrs.update(
-                {
-                    "fields": sorted({*self._fields(), *arrays}),
-                    "done": run * self.examples + rows.stop,
-                    "seconds": self.seconds + seconds,
-                }
-            )
-        except OSError as error:
-            raise StoreError(f"{self.path}: could not be written ({error.strerror}); free some space") from error
+        with writing(self.path):
+            for name, values in found.items():
+                _check(name, values, ids)
+                array = self._array(name, values)
+                block = np.full((rows.stop - rows.start, *values.shape[1:]), MISSING[str(array.dtype)], array.dtype)
+                block[ids - rows.start] = values
+                if FIELDS[name].axes[0] == "runs":
+                    array[run, rows] = block
+                else:
+                    array[rows] = block
+            told = {"fields": sorted({*self._fields(), *found}), "done": run * self.examples + rows.stop}
+            self._group.attrs.update({**told, "seconds": self.seconds + seconds})
 
     def _fields(self) -> list[str]:
         fields: Any = self._group.attrs["fields"]

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from secateur.errors import SecateurError, StoreError
-from secateur.fields import FIELDS
-from secateur.store.arrays import new_array
-from secateur.store.files import remove, replacing
+from secateur.errors import SecateurError, StoreError, described, reason, refused
+from secateur.fields import FIELDS, RECORDED
+from secateur.store.arrays import attributes_of, has_array, new_array, open_array
+from secateur.store.files import remove, replacing, writing
 from secateur.store.probed import Probed
+from secateur.store.schemas import arrays
 
 BLOCK = 1 << 17
 """Examples a chunk, and a block of `Recording.blocks`."""
@@ -42,7 +43,8 @@ class Column:
         try:
             return np.asarray(self._array[(first, *index[1:])])
         except Exception as error:
-            raise StoreError(f"{self.name}: a chunk of the recording is damaged ({error}); record again") from error
+            damaged = f"{self.name}: a chunk of the recording is damaged ({reason(error)}); record again"
+            raise refused(error, f"reading {self.name}") or StoreError(damaged) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)
@@ -64,24 +66,35 @@ class Recording:
     Axes come in the order (runs, epochs, examples, classes or dims).
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        self.path, self._group = path, group
+    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
+        self.path, self._attributes = path, attributes
         self.probed = Probed(path.with_name("probes.zarr"))
-        self._attributes: dict[str, Any] = dict(group.attrs)
 
     @classmethod
     def open(cls, path: str | Path) -> "Recording":
-        """Open a finished or a still growing recording: the .zarr folder, or the OUT folder that holds it."""
+        """Open a finished or a still growing recording: the .zarr folder, or the OUT folder that holds it.
+
+        Raises StoreError where what it says of itself cannot be, or is not so of the arrays on disk.
+        """
         path = Path(path)
         if (path / "recording.zarr").is_dir():
             path = path / "recording.zarr"
-        try:
-            group = zarr.open_group(path, mode="r")
-        except Exception as error:
-            raise StoreError(f"{path}: expected a recording, found none that can be read ({error})") from None
-        if group.attrs.get("format") != FORMAT:
-            raise StoreError(f"{path}: expected a recording of format {FORMAT}, got {group.attrs.get('format')}")
-        return cls(path, group)
+        if not (path / "zarr.json").is_file():
+            raise StoreError(f"{path}: expected a recording, found none")
+        attributes = attributes_of(path, arrays.Recording)
+        if attributes["format"] != FORMAT:
+            raise StoreError(f"{path}: expected a recording of format {FORMAT}, got {attributes['format']}")
+        if odd := sorted(set(attributes["fields"]) - set(RECORDED)):
+            raise StoreError(f"{path}: has the field {odd[0]}, which this version does not know; use the one it is of")
+        recording = cls(path, attributes)
+        for field in attributes["fields"]:  # so that no size is believed that the arrays do not have
+            if has_array(path, field):
+                open_array(path, field, recording._sizes)
+        return recording
+
+    @property
+    def _sizes(self) -> dict[str, int | None]:
+        return {"examples": self.examples, "classes": self.classes}
 
     @property
     def epochs(self) -> int:
@@ -127,13 +140,13 @@ class Recording:
         Raises SecateurError when the run did not record it, naming what it did record.
         """
         if field in self.probed.fields:
-            filled = self.probed.array(field)
+            filled = self.probed.array(field, self._sizes)
             return Column(field, filled, tuple(filled.shape))
         if field not in self:
             raise SecateurError(f"{field}: this recording has no such field{self._way_out(field)}")
-        array = self._group.get(field)
-        if not isinstance(array, zarr.Array):
+        if not has_array(self.path, field):
             raise StoreError(f"{self.path}: {field} is not on disk, the run was not closed; run the command again")
+        array = open_array(self.path, field, self._sizes)
         shape = tuple(array.shape)
         if FIELDS[field].axes[0] == "epochs":
             if shape[0] < self.epochs:
@@ -188,14 +201,8 @@ class RecordingWriter:
     def unrecorded(cls, path: Path, labels: np.ndarray, classes: int, fingerprint: str) -> Recording:
         """A recording of no run, for what needs none: the labels alone, which probes may stand beside."""
         if not path.exists():
-            writer = cls(
-                path,
-                examples=len(labels),
-                fields=("labels",),
-                classes=classes,
-                fingerprint=fingerprint,
-                provenance={},
-            )
+            about: dict[str, Any] = {"classes": classes, "fingerprint": fingerprint, "provenance": {}}
+            writer = cls(path, examples=len(labels), fields=("labels",), **about)
             writer.create()
             writer.write_tables({"labels": labels})
             writer.finish()
@@ -209,24 +216,29 @@ class RecordingWriter:
             self._group = zarr.create_group(beside, attributes={**self._asked, "epochs": 0, "complete": False})
             for name in self._each_epoch():
                 self._create(name, (0, int(self._asked["examples"])))
-        self._group = zarr.open_group(self.path, mode="r+")
+        self._group = self._opened()
         self.epochs = 0
 
     def reopen(self, epochs: int) -> None:
         """Go on after `epochs` recorded epochs, forgetting later ones."""
         recording = Recording.open(self.path)
-        self._group = zarr.open_group(self.path, mode="r+")
+        self._group = self._opened()
         for key, value in self._asked.items():
             if key != "provenance" and value is not None and self._group.attrs.get(key) != value:
                 raise StoreError(f"{self.path}: recorded with {key} {self._group.attrs.get(key)}, not {value}")
         self.epochs = epochs
         if self.epochs > recording.epochs:
             raise StoreError(f"{self.path}: holds {recording.epochs} epochs, cannot go on after {self.epochs}")
-        for stray in self.path.rglob("*.partial"):
-            stray.unlink()
-        for name in self._each_epoch():
-            self._array(name).resize((self.epochs, recording.examples))
-        self._group.attrs.update({"epochs": self.epochs, "complete": False})
+        with writing(self.path):
+            for stray in self.path.rglob("*.partial"):
+                stray.unlink()
+            for name in self._each_epoch():
+                self._array(name).resize((self.epochs, recording.examples))
+            self._group.attrs.update({"epochs": self.epochs, "complete": False})
+
+    def _opened(self) -> zarr.Group:
+        """To write into; what is in it was looked at by `Recording.open`."""
+        return zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
 
     def append(self, rows: Mapping[str, np.ndarray]) -> None:
         """Write one epoch, every field (examples,); it counts once all of it is on disk."""
@@ -236,24 +248,29 @@ class RecordingWriter:
                 array.resize((self.epochs + 1, array.shape[1]))
                 array[self.epochs] = rows[name].astype(array.dtype, copy=False)
             self._group.attrs["epochs"] = self.epochs + 1
-        except OSError as error:
+        except Exception as error:
+            if (told := described(error)) is None:
+                raise
+            safe = f"epochs 0 to {self.epochs - 1} are safe" if self.epochs else "nothing was recorded before it"
             raise StoreError(
-                f"{self.path}: epoch {self.epochs} could not be written ({error.strerror}); "
-                f"epochs 0 to {self.epochs - 1} are safe: free some space, then run again to go on"
+                f"{self.path}: epoch {self.epochs} could not be written ({told}); {safe}: free some space, then run "
+                f"again to go on"
             ) from error
         self.epochs += 1
 
     def write_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Write the fields without an epoch axis."""
-        for name, values in tables.items():
-            if name not in self._group:
-                self._create(name, values.shape)
-            self._array(name)[...] = values
+        with writing(self.path):
+            for name, values in tables.items():
+                if name not in self._group:
+                    self._create(name, values.shape)
+                self._array(name)[...] = values
 
     def finish(self) -> None:
         """Mark the recording complete and forget what was carried from epoch to epoch."""
-        self._group.attrs["complete"] = True
-        remove(self.carry)
+        with writing(self.path):
+            self._group.attrs["complete"] = True
+            remove(self.carry)
 
     @property
     def carry(self) -> Path:
@@ -263,7 +280,7 @@ class RecordingWriter:
     def forget_carry(self, *, before: int) -> None:
         """Delete what was carried over to epochs earlier than `before`."""
         for path in self.carry.glob("*.safetensors"):
-            if int(path.stem) < before:
+            if path.stem.isdecimal() and int(path.stem) < before:
                 path.unlink()
 
     def _each_epoch(self) -> list[str]:

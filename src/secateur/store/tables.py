@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.errors import SecateurError, StoreError, WrongData
+from secateur.errors import SecateurError, StoreError, WrongData, reason, refused
 from secateur.store.files import replacing
+from secateur.store.schemas import parsed
+from secateur.store.schemas.tables import Provenance
 
 _KEY = b"secateur"
 NONE = {"label": -1, "rank": 0}
@@ -39,7 +41,8 @@ class Scores:
     @classmethod
     def open(cls, path: Path) -> "Scores":
         """Read scores.parquet."""
-        columns, provenance = _read(path)
+        columns, provenance = _read(path, {"id": "whole", "label": "whole"}, more="number")
+        _check_numbered(path, columns)
         columns.pop("id")
         return cls(columns.pop("label"), columns, provenance)
 
@@ -112,7 +115,9 @@ class Subset:
     def open(cls, path: str | Path) -> "Subset":
         """Read a subset: the parquet file, or the OUT folder that holds it."""
         path = Path(path)
-        table, provenance = _read(path / "subset.parquet" if path.is_dir() else path)
+        path = path / "subset.parquet" if path.is_dir() else path
+        table, provenance = _read(path, _SUBSET)
+        _check_subset(path, table, provenance)
         kept = np.asarray(table["kept"])
         return cls(np.flatnonzero(kept).astype(np.int64), np.asarray(table["weight"])[kept], provenance, table)
 
@@ -155,7 +160,12 @@ class Mined:
     def open(cls, path: str | Path) -> "Mined":
         """Read the parquet file, or the OUT folder that holds it."""
         path = Path(path)
-        return cls.of(*_read(path / "mined.parquet" if path.is_dir() else path))
+        path = path / "mined.parquet" if path.is_dir() else path
+        table, provenance = _read(path, _MINED)
+        ids, labels, sure = (table[name] for name in ("id", "label", "confidence"))
+        _check_rows(path, table, "ids that grow", (ids >= 0) & np.r_[True, ids[1:] > ids[:-1]][: len(ids)])
+        _check_rows(path, table, "a label from 0 on and a finite confidence", (labels >= 0) & np.isfinite(sure))
+        return cls.of(table, provenance)
 
 
 def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
@@ -165,13 +175,86 @@ def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[st
         pq.write_table(table, beside)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, kinds: Mapping[str, str], *, more: str | None = None) -> tuple[dict[str, np.ndarray], Any]:
+    """The columns, and where they came from.
+
+    kinds: of each column that must be there, `whole`, `number`, `flag` or `text`; more: of any others, which are left
+    out if None. Raises StoreError where the file is anything else, cut off, or says it holds more than it can.
+    """
     if not path.is_file():
         raise StoreError(f"{path}: expected a parquet file written by secateur, found none")
     try:
-        table = pq.read_table(path)
-        provenance = json.loads((table.schema.metadata or {})[_KEY])
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
-        raise StoreError(f"{path}: not a whole table written by secateur ({error}); make it again") from None
-    whole = {n: table[n].fill_null(NONE[n]) if n in NONE else table[n] for n in table.column_names}
-    return {n: column.to_numpy(zero_copy_only=False) for n, column in whole.items()}, provenance
+        with pq.ParquetFile(path) as file:
+            _check_size(file, path)
+            names = [n for n in file.schema_arrow.names if n in kinds or more is not None]
+            table = file.read(columns=names)
+        if missing := [n for n in kinds if n not in table.column_names]:
+            raise KeyError(f"no column {missing[0]}")
+        provenance = parsed((table.schema.metadata or {})[_KEY], Provenance, path)
+        return {n: _column(table[n], n, kinds.get(n, more or "")) for n in table.column_names}, provenance
+    except Exception as error:
+        told = StoreError(f"{path}: not a whole table written by secateur ({reason(error)}); make it again")
+        raise refused(error, f"reading {path}") or told from None
+
+
+def _check_size(file: Any, path: Path) -> None:
+    """A row takes more than a byte, since ids do not repeat: whatever says otherwise is not read."""
+    rows, groups, size = file.metadata.num_rows, file.metadata.num_row_groups, path.stat().st_size
+    counted = sum(file.metadata.row_group(k).num_rows for k in range(groups))
+    if not 0 <= rows <= size or counted != rows or file.metadata.num_columns > _MOST_COLUMNS:
+        raise ValueError(f"{rows} rows of {file.metadata.num_columns} columns in {size} bytes")
+
+
+_MOST_COLUMNS = 10_000
+
+
+def _column(column: Any, name: str, kind: str) -> np.ndarray:
+    types = pa.types
+    fits = {
+        "whole": types.is_integer,
+        "number": lambda t: types.is_integer(t) or types.is_floating(t) or types.is_boolean(t),
+        "flag": types.is_boolean,
+        "text": lambda t: types.is_string(t) or types.is_large_string(t),
+    }[kind]
+    if not fits(column.type):
+        raise TypeError(f"column {name} holds {column.type}, expected {kind}s")
+    filled = column.fill_null(NONE[name]) if name in NONE else column
+    if filled.null_count:
+        raise ValueError(f"column {name} has {filled.null_count} nulls")
+    return filled.to_numpy(zero_copy_only=False)
+
+
+def _check_rows(path: Path, table: Mapping[str, np.ndarray], rule: str, good: Any) -> None:
+    """Raise StoreError for the first row that breaks the rule; good: (rows,) bool."""
+    if not (good := np.asarray(good)).all():
+        row = int(np.argmin(good))
+        told = ", ".join(f"{n} {table[n][row]}" for n in list(table)[:6])
+        raise StoreError(f"{path}: damaged or edited (row {row}: {told}; expected {rule}); make it again")
+
+
+def _check_numbered(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    """Row i is example i, and labels are -1 or more."""
+    ids = table["id"]
+    _check_rows(path, table, "ids from 0 on, one a row", ids == np.arange(len(ids)))
+    _check_rows(path, table, "a label from 0 on, or none", table["label"] >= -1)
+
+
+def _check_subset(path: Path, table: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
+    """What every selection is: positive ranks that count the scores, weights for what is kept."""
+    _check_numbered(path, table)
+    kept, weight, score, rank = (table[name] for name in ("kept", "weight", "score", "rank"))
+    _check_rows(path, table, "a weight from 0 on", np.isfinite(weight) & (weight >= 0))
+    _check_rows(path, table, "no weight unless kept", kept | (weight == 0))
+    _check_rows(path, table, "a rank where there is a score, and none else", (rank > 0) == ~np.isnan(score))
+    ranked = rank[rank > 0]
+    if not np.array_equal(np.sort(ranked), np.arange(1, len(ranked) + 1)):
+        raise StoreError(f"{path}: damaged or edited (expected every rank once); make it again")
+    if (count := provenance.get("kept", int(kept.sum()))) != kept.sum():
+        raise StoreError(f"{path}: damaged or edited (expected {count} rows kept, found {kept.sum()}); make it again")
+
+
+_SUBSET = {
+    "id": "whole", "label": "whole", "score": "number", "rank": "whole", "kept": "flag", "weight": "number",
+    "reason": "text",
+}  # fmt: skip
+_MINED = {"id": "whole", "label": "whole", "class": "text", "confidence": "number", "kept": "flag"}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.condensation import Condenser, Real, Synthetic
+from secateur.errors import StoreError
 
 TRAINED = "--net {} --recipe sgd --epochs 300"
 """How a net is trained on condensed rows: benchmarks/condense.md."""
@@ -16,7 +17,12 @@ def how_to_train(data: Any) -> str | None:
     saved = folder.parent / "synthetic.safetensors"
     if folder.name != "synthetic" or not saved.exists():
         return None
-    about = Synthetic.about(saved)
+    try:
+        about = Synthetic.about(saved)
+    except StoreError:  # of somebody else, or damaged: nothing is advised
+        return None
+    if not about.get("method") or not about.get("net"):
+        return None
     return (
         f"these rows were condensed by {about['method']} with {about['net']}: few rows are few steps an epoch, nets "
         f"unlike that one may learn little, and recipes other than sgd may go astray in long runs "

@@ -14,6 +14,7 @@ from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
+from secateur.store.schemas.runs import ResultFile
 from secateur.store.tables import Scores, Subset
 from secateur.study.budget import steps_for
 from secateur.study.material import (
@@ -94,7 +95,8 @@ class Result:
     @classmethod
     def read(cls, path: Path, **changed: Any) -> "Result":
         """What `write` wrote, with some fields changed."""
-        saved = read_json(path)
+        found = read_json(path, ResultFile)
+        saved = {f.name: found[f.name] for f in dataclasses.fields(cls) if f.name in found}
         tested = {name: math.nan for name in _TESTED if saved[name] is None}
         return cls(**saved | tested | {"per_class": tuple(saved["per_class"])} | changed)
 

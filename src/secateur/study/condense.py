@@ -212,7 +212,7 @@ class _Plan:
         path = out / "synthetic.safetensors" if k == 0 else out / "sets" / f"{k}.safetensors"
         ground, asked = self.ground(k), self.asked(k)
         canvas = begin(self.condenser, ground, per_class=self.per_class, init=self.init, rate=self.rate)
-        if out.begin(name, asked) and Synthetic.about(path)["step"] == self.steps:
+        if out.begin(name, asked) and Synthetic.about(path).get("step") == self.steps:
             return Synthetic.load(path)
         state = out / "state" / f"{name}.safetensors"
         if state.exists():

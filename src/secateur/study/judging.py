@@ -18,6 +18,7 @@ from secateur.condensation.real import start
 from secateur.condensation.siamese import families
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, remove, write_json
+from secateur.store.schemas.condensed import CondenseFile, JudgingState
 from secateur.study.coresets import CORESETS, SCORED, Recorded, coreset
 from secateur.study.session import Session
 from secateur.training import seeding
@@ -143,7 +144,7 @@ def judged(work: Session, real: Real, learned: Sequence[Synthetic], how: Judging
         )
     asked = about | how.about(len(learned))
     path, state = work.out / "condense.json", work.out / "state" / "judging.json"
-    if path.exists() and read_json(path)["about"] == asked:
+    if path.exists() and read_json(path, CondenseFile)["about"] == asked:
         return False
     per_class = learned[0].per_class
     chosen = functools.cache(lambda kind: coreset(real, kind, per_class, how.recorded))
@@ -199,7 +200,7 @@ def _cases(kinds: Sequence[str], how: Judging, sets: int) -> Iterator[Case]:
 
 
 def _done(state: Path, asked: dict[str, Any]) -> dict[str, list[float]]:
-    before = read_json(state) if state.exists() else {}
+    before = read_json(state, JudgingState) if state.exists() else {}
     return dict(before["done"]) if before.get("about") == asked else {}
 
 

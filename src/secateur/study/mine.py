@@ -23,6 +23,7 @@ from secateur.study.record import RecordingPlan, record_in
 from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.study.train import open_pool
+from secateur.training.checkpoint import damage
 from secateur.training.nets import Normalised, load_net, model_in
 from secateur.training.probes.penultimate import Penultimate
 from secateur.training.recipes import Recipe
@@ -147,9 +148,20 @@ def _judged(work: Session, pool: Source, net: Normalised, state: Path) -> tuple[
                 claims, confidence = (np.concatenate(column) for column in zip(*block, strict=True))
                 with replacing(path) as beside:
                     save_file({"claims": claims, "confidence": confidence}, beside)
-            parts.append(load_file(path))
+            parts.append(_block(path, min(BLOCK, len(rows.usable) - start), len(means)))
             advance(min(start + BLOCK, len(rows.usable)), len(rows.usable))
     return np.concatenate([p["claims"] for p in parts]), np.concatenate([p["confidence"] for p in parts])
+
+
+def _block(path: Path, rows: int, classes: int) -> dict[str, np.ndarray]:
+    """What was said of some rows. Raises StoreError for a file that is damaged, or of something else."""
+    with damage(path, "what was mined so far", "delete it and run again"):
+        found = load_file(path)
+        claims, sure = found["claims"], found["confidence"]
+        whole = claims.shape == sure.shape == (rows,) and claims.dtype.kind == "i" and sure.dtype.kind == "f"
+        if not whole or claims.min() < 0 or claims.max() >= classes or not np.isfinite(sure).all():
+            raise ValueError(f"expected the class and the confidence of {rows} rows")
+        return found
 
 
 def _features(net: Normalised, data: Tensors, ids: np.ndarray) -> Iterator[np.ndarray]:

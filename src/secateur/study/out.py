@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import secateur
-from secateur.errors import WrongData
+from secateur.errors import SecateurError, WrongData
 from secateur.store.files import append_line, locked, read_json, remove, write_json
+from secateur.store.schemas import checked
+from secateur.store.schemas.runs import Claim, RunFile
 
 OURS = (
     "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
@@ -32,14 +34,32 @@ class Out:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """Raise SecateurError for a name that parquet and others could not write to."""
+        try:
+            odd = b"\0" in str(self.path).encode()
+        except UnicodeEncodeError:
+            odd = True
+        if odd:
+            raise SecateurError(f"out: expected a name that is valid Unicode, got {self.path!s}; name another --out")
+
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says; empty for a folder that is new."""
+        """What run.json says of who was here; empty for a folder that is new. `known` has looked at all of it."""
         path = self / "run.json"
-        return dict(read_json(path)) if path.exists() else {}
+        if not path.exists():
+            return {}
+        run = dict(read_json(path, dict[str, Any]))
+        ours = "data" in run or "stages" in run  # else that of another command, such as scale
+        return dict(checked(run, Claim, path)) if ours else run
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What run.json says, all of it as a run writes it. Raises StoreError where it was damaged or edited."""
+        return dict(read_json(self / "run.json", RunFile))
 
     @property
     def stages(self) -> dict[str, Any]:

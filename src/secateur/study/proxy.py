@@ -1,6 +1,5 @@
 """How good the recorded proxy is itself: the teacher's accuracy, and what its recording run would have given alone."""
 
-from secateur.store.files import read_json
 from secateur.study.cell import Result
 from secateur.study.record import RecordingPlan
 from secateur.study.run import content_hash
@@ -13,9 +12,9 @@ def proxy_in(work: Session, plan: RecordingPlan) -> Result:
     """The proxy on the test split, read once and kept in proxy.json; its work is that of the recording run."""
     model, path = work.out / "model.safetensors", work.out / "proxy.json"
     weights = content_hash(model.read_bytes())
-    if path.exists() and read_json(path)["folder"] == weights:
-        return Result.read(path)
-    spent = work.out.run["stages"]["record"]
+    if path.exists() and (known := Result.read(path)).folder == weights:
+        return known
+    spent = work.out.known["stages"]["record"]
     usable = len(work.source.train.usable)
     result = Result.tested(
         accuracy(load_net(model, device=work.device), work.test),

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from secateur.errors import StoreError
 from secateur.store.files import read_json, remove, write_json
+from secateur.store.schemas.runs import Query
 from secateur.study.budget import full_steps
 from secateur.study.material import validation_ids
 from secateur.study.record import RecordingPlan
@@ -18,7 +20,12 @@ def recall_in(work: Session, plan: RecordingPlan) -> np.ndarray:
     A run of its own, since every example of the recording run was trained on; written to query.json.
     """
     path, asked = work.out / "query.json", plan.as_json()
-    if path.exists() and (known := read_json(path))["asked"] == asked:
+    if path.exists() and (known := read_json(path, Query))["asked"] == asked:
+        if len(known["recall"]) != work.train.classes:
+            raise StoreError(
+                f"{path}: damaged or edited (expected the recall of {work.train.classes} classes, found "
+                f"{len(known['recall'])}); delete it and run again"
+            )
         return np.array(known["recall"])
     held = validation_ids(work, plan.seed)
     rest = np.setdiff1d(work.source.train.usable, held)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, StoreError
 from secateur.store.files import remove
 from secateur.store.recording import Recording
+from secateur.store.schemas import parsed
+from secateur.store.schemas.condensed import Standing
 from secateur.study.budget import full_steps
 from secateur.study.session import Session, session
 from secateur.training import checkpoint
@@ -85,7 +87,7 @@ class RecordingPlan:
 
     def as_json(self) -> dict[str, Any]:
         """As run.json gives it back; no key for an adversary that is not there."""
-        asked = dict(json.loads(json.dumps(dataclasses.asdict(self))))
+        asked = dict(parsed(json.dumps(dataclasses.asdict(self)), dict[str, Any], "plan"))
         if self.adversary is None:
             del asked["adversary"]
         return asked
@@ -93,7 +95,7 @@ class RecordingPlan:
 
 def _epochs_there(work: Session) -> int | None:
     """The epochs of the recording that OUT holds or has begun, so that another method uses it."""
-    stage = work.out.run["stages"].get("record")
+    stage = work.out.known["stages"].get("record")
     return None if stage is None else int(stage["asked"]["recipe"]["epochs"])
 
 
@@ -138,7 +140,13 @@ def record_in(work: Session, plan: RecordingPlan) -> Recording:
     if not work.out.begin("record", asked):
         _run(work, plan, asked)
     remove(work.out / "state" / "record.safetensors")
-    return Recording.open(work.out / "recording.zarr")
+    recording = Recording.open(work.out / "recording.zarr")
+    if recording.epochs != plan.recipe.epochs:
+        raise StoreError(
+            f"{recording.path}: has {recording.epochs} epochs, but run.json says that {plan.recipe.epochs} were "
+            f"recorded; restore the one that was edited, or start over in another --out"
+        )
+    return recording
 
 
 def _run(work: Session, plan: RecordingPlan, asked: dict[str, Any]) -> None:
@@ -184,7 +192,7 @@ def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: 
         classes=work.train.classes,
         fields=plan.fields,
         data=work.source.fingerprint,
-        resume=checkpoint.about(state)["epoch"] if state.exists() else 0,
+        resume=checkpoint.about(state, Standing)["epoch"] if state.exists() else 0,
         provenance=asked,
     )
 

@@ -14,6 +14,7 @@ from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import get, resolve_keep
 from secateur.select.limits import NO_LIMITS, Ids, Limits, Pick, constrained
+from secateur.store.files import guarded
 from secateur.store.recording import Recording
 from secateur.store.tables import Scores, Subset
 from secateur.study.held import read_limits
@@ -24,6 +25,7 @@ from secateur.study.score import add_scores, uses_of
 from secateur.training.seeding import rng
 
 
+@guarded("selecting")
 def select_from(
     out: str | Path,
     *,

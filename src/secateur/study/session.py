@@ -1,5 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
+from secateur.store.files import guarded
 from secateur.study.out import Out
 from secateur.training.loop import Position, Watch
 from secateur.training.machine import pick_device
@@ -128,7 +130,7 @@ def session(
         torch.set_num_threads(threads)
     folder = Out(Path(out))
     options = dict(reading or {})
-    with progress.stage("reading") as advance:
+    with progress.stage("reading") as advance, guarded("reading the data"):
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
     if held_out and (needs_labels or source.labelled):
         if source.test is None:
@@ -145,7 +147,7 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    with folder.locked(), folder.claimed(about, force=force):
+    with guarded(), folder.locked(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
 
 
@@ -156,17 +158,25 @@ def with_test(source: Source, fraction: float, *, always: bool = False) -> Sourc
     return hold_out(source, fraction, rng(0, "held out")) if always or source.test is None else source
 
 
+_READING = set(inspect.signature(open_data).parameters) - {"data", "progress"}
+
+
 def reopen(out: Out) -> Source:
     """The data an OUT folder was made from, by the name in run.json.
 
     Raises WrongData where the data cannot be found by name or has changed.
     """
-    about = out.run.get("data")
-    if about is None:
+    if "data" not in out.run:
         raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
+    about = out.known["data"]
     if about["form"] == "arrays":
         raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
-    source = open_data(about["name"], **about["reading"])
+    reading = about.get("reading", {})
+    if odd := sorted(set(reading) - set(_READING)):
+        raise WrongData(
+            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of"
+        )
+    source = open_data(about["name"], **reading)
     if "-held-out-" in about["fingerprint"]:
         source = with_test(source, 0.2, always=True)
     if source.fingerprint != about["fingerprint"]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from secateur.errors import SecateurError
 from secateur.store.files import read_json, write_json
+from secateur.store.schemas.runs import SlimFile
 from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.training.evaluate import accuracy, seconds_per_1000
@@ -46,7 +47,7 @@ class Slimmed:
     @classmethod
     def read(cls, path: Path) -> "Slimmed":
         """What the job wrote as JSON."""
-        saved = read_json(path)
+        saved = {f.name: read_json(path, SlimFile)[f.name] for f in dataclasses.fields(cls)}
         return cls(**saved | {name: tuple(saved[name]) for name in ("units_before", "units_after")})
 
 

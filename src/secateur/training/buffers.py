@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from secateur.errors import NonFiniteError, SecateurError
 from secateur.fields import FIELDS
 from secateur.store.files import replacing
+from secateur.training.checkpoint import damage, tensors_in
 from secateur.training.measure import measure
 from secateur.training.ranks import merged, ranks
 
@@ -121,8 +122,14 @@ class Buffers:
 
     def load(self, path: Path) -> None:
         """Take up what `save` wrote."""
-        for name, values in load_file(path, device=str(self.rows.device)).items():
-            setattr(self, name, values)
+        what, way = "what the recorder carried over", "record again"
+        found = tensors_in(path, what, way, device=str(self.rows.device))
+        with damage(path, what, way):
+            for name in _CARRIED:
+                own, values = getattr(self, name), found[name]
+                if (values.shape, values.dtype) != (own.shape, own.dtype):
+                    raise ValueError(f"{name} is {values.dtype} of shape {tuple(values.shape)}, not {tuple(own.shape)}")
+                setattr(self, name, values)
 
 
 _CARRIED = ("rows", "labels", "times", "logits", "logits_sum")

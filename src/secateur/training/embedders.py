@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from secateur.errors import SecateurError, reason
+from secateur.errors import SecateurError, reason, refused
 from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
@@ -118,7 +118,7 @@ def _timm(name: str) -> nn.Module:
         with initialised(0):
             net = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:
-        raise SecateurError(
+        raise refused(error, f"embedder: fetching timm:{name}") or SecateurError(
             f"embedder: timm:{name} with trained weights could not be had ({reason(error)}); check the name with "
             f"timm.list_pretrained(), and the network, which the weights come over the first time"
         ) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from secateur.errors import SecateurError, reason
+from secateur.errors import SecateurError, reason, refused
 from secateur.extras import optional
 from secateur.training.seeding import initialised
 
@@ -41,13 +41,15 @@ def _fetched(name: str, of: str, load: Callable[..., Any]) -> Any:
     try:
         return load(local_files_only=True)
     except Exception as error:
+        if (told := refused(error, f"embedder: reading {name}")) is not None:
+            raise told from None
         if Path(name).is_dir():
             raise SecateurError(f"embedder: {name} could not be read as a model ({reason(error)})") from None
     try:
         HfApi().model_info(name, timeout=10)
         return load()
     except Exception as error:
-        raise SecateurError(
+        raise refused(error, f"embedder: fetching {name}") or SecateurError(
             f"embedder: no folder {name}, it is not in the cache, and the hub did not give a model of {of} of that "
             f"name ({reason(error)})"
         ) from None

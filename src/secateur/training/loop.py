@@ -128,11 +128,8 @@ def _start(
     optimizers = build(net, recipe)
     if save_to is None or not save_to.exists():
         return optimizers, Position()
-    about, states = checkpoint.load(save_to, net, optimizers, tuple(others))
-    for name, other in others.items():
-        if states[name]:
-            other.load_state_dict(states[name])
-    return optimizers, Position(**about)
+    about = checkpoint.load(save_to, net, optimizers, others)
+    return optimizers, Position(**{name: about[name] for name in vars(Position())})
 
 
 def _move(optimizers: list[Optimizer]) -> None:

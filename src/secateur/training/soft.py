@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from secateur.data.tensors import Tensors
 from secateur.store.files import replacing
 from secateur.training.augment import Draws, Views
+from secateur.training.checkpoint import damage
 from secateur.training.machine import autocast
 from secateur.training.seeding import generator
 
@@ -55,7 +56,16 @@ class SoftLabels:
         if not path.exists():
             with replacing(path) as beside, beside.open("wb") as file:
                 np.save(file, self._asked())
-        self._kept = torch.from_numpy(np.load(path))
+        self._kept = torch.from_numpy(self._read(path))
+
+    def _read(self, path: Path) -> np.ndarray:
+        """What is kept of a view. Raises StoreError for a file that is damaged, or of something else."""
+        width = 2 * self.top + 1 if self.top else self.data.classes
+        with damage(path, "what a teacher said", "delete it to ask again"):
+            kept = np.load(path, mmap_mode="r", allow_pickle=False)
+            if (kept.shape, kept.dtype) != ((len(self.ids), width), np.float16):
+                raise ValueError(f"{kept.dtype} of shape {kept.shape}, expected float16 {(len(self.ids), width)}")
+            return np.array(kept)
 
     def shown(self, ids: Tensor, rows: Tensor) -> Tensor:
         """The view of raw rows of `ids`."""

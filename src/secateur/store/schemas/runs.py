@@ -1,0 +1,302 @@
+"""What stands in the JSON files of an OUT folder, but for those of condensing."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from secateur.store.schemas.base import LOOSE, Count, Hex, Natural, Number, Part, Seconds, Seed, Text, fault_of, holds
+
+Side = Annotated[int, Field(ge=1, le=1 << 14)]
+
+
+@with_config(LOOSE)
+class Reading(TypedDict):
+    """How the data were read: options of `open_data`."""
+
+    input: NotRequired[Text]
+    label: NotRequired[Text]
+    split: NotRequired[Text]
+    test: NotRequired[Text]
+    size: NotRequired[Side]
+    on_bad: NotRequired[Literal["stop", "skip"]]
+    memory: NotRequired[Count]
+    cache: NotRequired[Text]
+
+
+@with_config(LOOSE)
+class About(TypedDict):
+    """Which data a folder is of."""
+
+    name: Text
+    form: Text
+    fingerprint: Text
+    examples: Count
+    usable: Count
+    classes: list[Text]
+    labelled: NotRequired[bool]
+    reading: NotRequired[Reading]
+
+
+def _data_fault(value: Any) -> str | None:
+    if value["usable"] > value["examples"]:
+        return f"expected at most {value['examples']} usable examples, got {value['usable']}"
+    if value.get("labelled", True) and len(value["classes"]) > max(value["usable"], 1 << 20):
+        return f"expected no more classes than examples, got {len(value['classes'])}"
+    return None
+
+
+Data = Annotated[About, holds(_data_fault)]
+
+
+@with_config(LOOSE)
+class Stage(TypedDict):
+    """A stage that has begun: what it was asked, whether it is done, and what it took."""
+
+    asked: dict[str, Any]
+    done: bool
+    seconds: NotRequired[Seconds]
+    examples: NotRequired[Count]
+    steps: NotRequired[Count]
+    step: NotRequired[Count]
+    steps_now: NotRequired[Count]
+
+
+@with_config(LOOSE)
+class _Epochs(TypedDict):
+    name: Text
+    epochs: Annotated[int, Field(ge=1, le=10**6)]
+
+
+@with_config(LOOSE)
+class Recorded(TypedDict):
+    """What a recording is asked."""
+
+    net: Text
+    recipe: _Epochs
+    seed: Seed
+
+
+@with_config(LOOSE)
+class _Kept(TypedDict):
+    rows: Count
+    load: Text
+    subset: Hex
+
+
+@with_config(LOOSE)
+class _Trained(TypedDict):
+    cell: Hex
+
+
+@with_config(LOOSE)
+class Learned(TypedDict):
+    """What condensing is asked."""
+
+    method: Text
+    per_class: Natural
+    net: Text
+
+
+_ASKED: dict[str, Any] = {"record": Recorded, "kept": _Kept, "train": _Trained, "condense": Learned}
+"""What is known of the questions of a stage, by its name up to a dash."""
+_OUTCOME = {"record": ("seconds", "examples", "steps"), "train": ("seconds", "examples"), "condense": ("step",)}
+"""What a stage that is done must say of itself."""
+
+
+def _stage_fault(stages: Any) -> str | None:
+    """What is wrong with the stages that others read from."""
+    for name, stage in stages.items():
+        kind = name.partition("-")[0]
+        if kind in _ASKED and (fault := fault_of(stage["asked"], _ASKED[kind])) is not None:
+            return f"{name}.asked.{fault}"
+        for key in _OUTCOME.get(kind, ()) if stage["done"] else ():
+            if key not in stage:
+                return f"{name}.{key}: expected it of a stage that is done, found none"
+    return None
+
+
+@with_config(LOOSE)
+class RunFile(TypedDict):
+    """run.json: what was asked, of which data, by which versions. owns: what the run wrote, by name."""
+
+    versions: dict[str, Text]
+    commit: Text | None
+    data: Data
+    stages: Annotated[dict[Text, Stage], holds(_stage_fault)]
+    owns: NotRequired[list[Text]]
+
+
+@with_config(LOOSE)
+class _Named(TypedDict):
+    name: Text
+    fingerprint: Text
+    labelled: NotRequired[bool]
+
+
+@with_config(LOOSE)
+class Claim(TypedDict):
+    """run.json as far as an OUT folder is claimed by it: for what asks who was here, and what was begun."""
+
+    data: _Named
+    stages: dict[Text, Stage]
+    owns: NotRequired[list[Text]]
+
+
+@with_config(LOOSE)
+class LikeRun(TypedDict):
+    """What every run.json of an OUT folder has."""
+
+    versions: dict[str, Any]
+    data: dict[str, Any]
+    stages: dict[str, Any]
+
+
+@with_config(LOOSE)
+class Cost(TypedDict):
+    """What a stage cost."""
+
+    seconds: Seconds
+    examples: Count
+
+
+@with_config(LOOSE)
+class _Line(TypedDict):
+    name: Text
+    once_seconds: Seconds
+    once_examples: Count
+    train_seconds: Seconds
+    train_examples: Count
+    full_seconds: Seconds
+    full_examples: Count
+    measured: bool
+    pays_after: Natural | None
+    verdict: Text
+
+
+@with_config(LOOSE)
+class BillFile(TypedDict):
+    """bill.json: the stages, and a line for each pruning."""
+
+    stages: dict[Text, Cost]
+    bills: Annotated[list[_Line], Field(min_length=1)]
+
+
+def _kept_fault(value: Any) -> str | None:
+    kept, of = value["kept"], value["of"]
+    return f"expected to have kept at most {of}, got {kept}" if kept > of else None
+
+
+Adversary = dict[str, Any]
+Distill = dict[str, Number]
+
+
+@with_config(LOOSE)
+class _Result(TypedDict):
+    name: Text
+    accuracy: Part | None
+    worst_class: Part | None
+    per_class: list[Part | None]
+    kept: Natural
+    of: Natural
+    steps: Count
+    examples: Count
+    seconds: Seconds
+    seed: Seed
+    net: Text
+    recipe: Text
+    distill: Distill | None
+    folder: Hex
+    adversary: NotRequired[Adversary | None]
+    robust: NotRequired[Part | None]
+    rule: NotRequired[Text | None]
+    ece: NotRequired[Part | None]
+    selective: NotRequired[Part | None]
+    objective: NotRequired[Text | None]
+    start: NotRequired[Text | None]
+
+
+ResultFile = Annotated[_Result, holds(_kept_fault)]
+"""cells/CELL/result.json, and proxy.json: what came of one training."""
+
+
+@with_config(LOOSE)
+class Query(TypedDict):
+    """query.json: the recall of each class on validation data."""
+
+    asked: dict[str, Any]
+    recall: list[Part]
+
+
+@with_config(LOOSE)
+class _Slim(TypedDict):
+    net: Text
+    rank: Text
+    rows: Natural
+    multiply_adds_before: Natural
+    multiply_adds_after: Natural
+    units_before: list[Natural]
+    units_after: list[Natural]
+    accuracy_before: Part | None
+    accuracy_after: Part | None
+    seconds_before: Seconds
+    seconds_after: Seconds
+
+
+def _units_fault(value: Any) -> str | None:
+    before, after = value["units_before"], value["units_after"]
+    return None if len(before) == len(after) else f"expected units of {len(before)} layers, got {len(after)}"
+
+
+SlimFile = Annotated[_Slim, holds(_units_fault)]
+"""slim.json: a net before and after."""
+
+
+@with_config(LOOSE)
+class _Attack(TypedDict):
+    norm: Text
+    eps: Number
+
+
+@with_config(LOOSE)
+class _Compared(TypedDict):
+    data: Data
+    record: Recorded
+    recipe: Text
+    budget: Text
+    test: Text
+    adversary: NotRequired[_Attack]
+
+
+@with_config(LOOSE)
+class _Row(TypedDict):
+    method: Text
+    teacher: bool
+    heard: NotRequired[Text]
+    teacher_net: NotRequired[Text | None]
+    distill: NotRequired[Distill | None]
+    keep: Number | None
+    fraction: Part | None
+    accuracy: Part
+    spread: Part | None
+    worst_class: Part
+    per_class: list[Part | None]
+    steps: Count
+    seconds: Seconds
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    robust_accuracy: NotRequired[Part]
+
+
+def _row_fault(row: Any) -> str | None:
+    if row["keep"] is not None and row["fraction"] is None:
+        return "expected the fraction that keep is, found none"
+    taught = row["teacher"] and row.get("distill")
+    return "expected distill to say a, found none" if taught and "a" not in row["distill"] else None
+
+
+@with_config(LOOSE)
+class CompareFile(TypedDict):
+    """compare.json: a line a method, with and without a teacher."""
+
+    about: _Compared
+    rows: Annotated[list[Annotated[_Row, holds(_row_fault)]], Field(min_length=1)]
