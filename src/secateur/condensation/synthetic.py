@@ -14,6 +14,7 @@ from torch import Tensor
 
 from secateur.condensation.mosaic import expand
 from secateur.errors import StoreError
+from secateur.store.digests import verify
 from secateur.store.files import replacing
 
 
@@ -85,6 +86,7 @@ class Synthetic:
     @classmethod
     def load(cls, path: Path) -> "Synthetic":
         """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
+        verify(path)
         try:
             return cls(**load_file(path), tiles=cls.about(path).get("tiles", 1))
         except Exception as error:

@@ -13,7 +13,9 @@ from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
+from secateur.store.digests import verify_all
 from secateur.store.files import read_json, replacing
+from secateur.store.gate import writing_into
 from secateur.store.recording import Recording
 from secateur.store.scoring import compute
 from secateur.store.tables import Subset
@@ -75,9 +77,10 @@ def write_report(
     source: the data, for pictures of examples. beside: folders of other condensed sets, to show with that of OUT.
     Raises WrongData where they are of other data.
     """
+    verify_all(Path(out))
     material = Material.gather(Path(out), [Path(folder) for folder in beside])
     path = Path(out) / "report.html"
-    with replacing(path) as file:
+    with writing_into(Path(out), "report.html"), replacing(path) as file:
         file.write_text(render(material, source), encoding="utf-8")
     if progress is not None:
         progress(f"report: {path}")

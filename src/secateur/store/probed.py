@@ -14,7 +14,7 @@ import zarr
 from secateur.errors import StoreError
 from secateur.fields import FIELDS, check
 from secateur.store.arrays import MISSING, new_array
-from secateur.store.files import remove
+from secateur.store.files import remove, writing
 
 BLOCK = 8192
 """Examples a chunk; what a killed probe computes again at most."""
@@ -61,6 +61,7 @@ class ProbeWriter:
     def __init__(self, path: Path, probe: str, asked: Mapping[str, Any], *, examples: int, runs: int = 1) -> None:
         self.path, self.probe, self.examples, self.runs = path / probe, probe, examples, runs
         before = Probed(path)._attributes(probe) if self.path.is_dir() else {}
+        writing(self.path)
         if before.get("asked") != dict(asked) or before["done"] < 0:
             remove(self.path)
             about = {"asked": dict(asked), "fields": [], "done": 0, "runs": runs, "examples": examples, "seconds": 0.0}

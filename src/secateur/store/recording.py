@@ -15,7 +15,7 @@ import zarr
 from secateur.errors import SecateurError, StoreError
 from secateur.fields import FIELDS
 from secateur.store.arrays import new_array
-from secateur.store.files import remove, replacing
+from secateur.store.files import remove, replacing, writing
 from secateur.store.probed import Probed
 
 BLOCK = 1 << 17
@@ -215,6 +215,7 @@ class RecordingWriter:
     def reopen(self, epochs: int) -> None:
         """Go on after `epochs` recorded epochs, forgetting later ones."""
         recording = Recording.open(self.path)
+        writing(self.path)
         self._group = zarr.open_group(self.path, mode="r+")
         for key, value in self._asked.items():
             if key != "provenance" and value is not None and self._group.attrs.get(key) != value:

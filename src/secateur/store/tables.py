@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.errors import SecateurError, StoreError, WrongData
+from secateur.store.digests import verify
 from secateur.store.files import replacing
 
 _KEY = b"secateur"
@@ -168,6 +169,7 @@ def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[st
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not path.is_file():
         raise StoreError(f"{path}: expected a parquet file written by secateur, found none")
+    verify(path)
     try:
         table = pq.read_table(path)
         provenance = json.loads((table.schema.metadata or {})[_KEY])

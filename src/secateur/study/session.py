@@ -138,7 +138,9 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    with folder.locked(), folder.claimed(about, force=force):
+    if force and source.root is not None and source.root.resolve().is_relative_to(folder.path.resolve()):
+        raise WrongData(f"out: the data ({source.root}) lie in {out}, which --force would replace; name another --out")
+    with folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
 
 
