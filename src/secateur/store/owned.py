@@ -134,7 +134,8 @@ def _adopted(folder: Path, run: Mapping[str, Any]) -> set[str]:
     about = compared.get("about") if isinstance(compared, dict) else None
     if isinstance(about, dict) and isinstance(about.get("data"), dict):
         proven |= set(_COMPARED) if about["data"].get("fingerprint") == run["data"]["fingerprint"] else set()
-    return proven | {name for name in ("cells", "soft") if _only_hashes(folder / name)}
+    proven |= {name for name in ("cells", "soft") if _only_hashes(folder / name)}
+    return {name for name in proven if os.path.lexists(folder / name)}
 
 
 def _only_hashes(folder: Path) -> bool:
