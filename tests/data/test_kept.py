@@ -151,13 +151,13 @@ def test_a_label_in_a_metadata_file_never_becomes_a_path(tmp_path, kind):
 
 
 def test_what_a_metadata_file_says_more_of_images_is_kept_with_them(tmp_path):
-    root = write_with_metadata(tmp_path / "in", ["cat", "dog"] * 6, sub="some folder/")
+    root = write_with_metadata(tmp_path / "in", ["cat", "dog"] * 6, "jsonl", sub="some folder/")
     source = open_data(str(root), label="label")
     ids = np.array([0, 1, 4, 5])
     write_kept(source, ids, tmp_path / "kept")
     again = open_data(str(tmp_path / "kept"), label="label")
     np.testing.assert_array_equal(again.train.values, source.train.values[ids])
-    assert (tmp_path / "kept" / "some folder" / "001.png").exists()
+    assert (tmp_path / "kept" / "metadata.jsonl").exists()
 
 
 def test_images_without_labels_keep_what_a_metadata_file_says_of_them(tmp_path):

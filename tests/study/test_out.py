@@ -316,7 +316,7 @@ def test_a_folder_of_an_older_version_stays_usable(pruned, few_digits, tmp_path)
     run = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({k: v for k, v in run.items() if k not in ("owns", "digests")}))
     (images, labels), test = few_digits
-    sc.prune((images, labels), test=test, keep=0.4, out=out, train=True, **SMALL)
+    sc.prune((images, labels), test=test, keep=0.4, out=out, **SMALL)
     assert set(json.loads((out / "run.json").read_text())["owns"]) == set(run["owns"])
     (out / "run.json").write_text(json.dumps({k: v for k, v in run.items() if k not in ("owns", "digests")}))
     (out / "synthetic").mkdir()

@@ -94,6 +94,7 @@ class Synthetic:
 
     @staticmethod
     def about(path: Path) -> dict[str, Any]:
-        """What was saved with it."""
+        """What was saved with it. Raises StoreError for a file that was damaged."""
+        verify(path)
         with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {}).get("secateur", "{}")))

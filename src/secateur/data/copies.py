@@ -49,7 +49,9 @@ def write_images(columns: Columns, source: Source, ids: list[int], folder: Path)
         home = os.path.commonpath([Path(cell["path"]).parent for cell in cells[:][columns.input]])
         places = [origin.path.relative_to(home) for origin in origins]
         if more:
-            _write_metadata(columns.table.select_columns(more).select(ids)[:], places, Path(home), folder)
+            _write_metadata(
+                columns.table.select_columns(more).select(ids)[:], places, source.root or Path(home), folder
+            )
     for origin, place in zip(origins, places, strict=True):
         _copy(origin, folder, place)
     return f"drop_labels={not by_folder}"
@@ -83,10 +85,10 @@ def _numbered(number: str, name: str) -> str:
     return number + hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest() + Path(name).suffix[:20]
 
 
-def _write_metadata(rows: dict[str, list[Any]], places: Sequence[Path], home: Path, folder: Path) -> None:
+def _write_metadata(rows: dict[str, list[Any]], places: Sequence[Path], root: Path, folder: Path) -> None:
     """The other columns, in a metadata file of the kind that was found."""
     table = {"file_name": [place.as_posix() for place in places], **rows}
-    if any(home.rglob("metadata.jsonl")):
+    if any(root.rglob("metadata.jsonl")):
         with (folder / "metadata.jsonl").open("w", encoding="utf-8") as file:
             for row in zip(*table.values(), strict=True):
                 file.write(json.dumps(dict(zip(table, row, strict=True)), default=str) + "\n")

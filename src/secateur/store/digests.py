@@ -23,13 +23,18 @@ _DEEPEST = 3
 """Folders between a noted file and its run.json, at most."""
 
 
-def noted(run: Mapping[str, Any], root: Path, inside: tuple[str, ...], beside: Path) -> dict[str, list[str]] | None:
-    """The digests of a run.json, with that of a file that is about to take its place; None for one that has none.
+def is_noted(inside: tuple[str, ...]) -> bool:
+    """Does a file have a digest in run.json? inside: the parts of its path below the folder."""
+    if not inside or inside[0] not in _TOPS or ".." in inside or len(inside) > _DEEPEST:
+        return False
+    return inside[-1].endswith((".parquet", ".safetensors")) and inside[-1] != "state.safetensors"
+
+
+def noted(run: Mapping[str, Any], root: Path, inside: tuple[str, ...], beside: Path) -> dict[str, list[str]]:
+    """The digests of a run.json, with that of a file that is about to take its place.
 
     inside: the parts of its path below root; beside: where it lies until then.
     """
-    if not _is_noted(inside):
-        return None
     name, digests = "/".join(inside), _digests(run)
     acceptable, before = [_digest(beside)], root.joinpath(*inside)
     if before.is_file() and (old := _digest(before)) in digests.get(name, [old]):
@@ -70,14 +75,8 @@ def _digests(run: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _believed(found: Mapping[Any, Any]) -> Iterator[tuple[str, list[str]]]:
     for name, digests in found.items():
-        if isinstance(name, str) and isinstance(digests, list) and _is_noted(PurePosixPath(name).parts):
+        if isinstance(name, str) and isinstance(digests, list) and is_noted(PurePosixPath(name).parts):
             yield name, [d for d in digests if isinstance(d, str)]
-
-
-def _is_noted(inside: tuple[str, ...]) -> bool:
-    if not inside or inside[0] not in _TOPS or ".." in inside or len(inside) > _DEEPEST:
-        return False
-    return inside[-1].endswith((".parquet", ".safetensors")) and inside[-1] != "state.safetensors"
 
 
 def _digest(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import WrongData
-from secateur.store.digests import noted
+from secateur.store.digests import is_noted, noted
 from secateur.store.files import guarded, guards_of, locked, write_json
 from secateur.store.owned import (
     LOCK,
@@ -100,8 +100,10 @@ class Gate:
 
     def written(self, path: Path, beside: Path) -> None:
         """Note the digest of what is about to become `path`, so that damage shows when it is read."""
-        if self._owned and (digests := noted(self.run, self.root, self._inside(path), beside)) is not None:
-            self.save(self.run | {"digests": digests})
+        inside = self._inside(path)
+        if self._owned and is_noted(inside):
+            run = self.run
+            self.save(run | {"digests": noted(run, self.root, inside, beside)})
 
     def _inside(self, path: Path) -> tuple[str, ...]:
         return Path(os.path.relpath(os.path.abspath(path), os.path.abspath(self.root))).parts
@@ -116,7 +118,7 @@ class Gate:
 
 @contextmanager
 def writing_into(folder: Path, name: str) -> Iterator[None]:
-    """Write one name of a folder of ours from outside of a job, such as its report; LOCK and list only where needed.
+    """Write one name of a folder of ours from outside of a job, such as its report; lock and list it if need be.
 
     Raises WrongData where something else has the name, or where another command is at work and it is not listed yet.
     """
