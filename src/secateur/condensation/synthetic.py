@@ -13,6 +13,7 @@ from torch import Tensor
 
 from secateur.condensation.mosaic import expand
 from secateur.errors import StoreError
+from secateur.store.digests import verify
 from secateur.store.files import replacing
 from secateur.store.schemas import parsed
 from secateur.store.schemas.condensed import SyntheticAbout
@@ -89,6 +90,7 @@ class Synthetic:
         """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
         if not path.exists():
             raise StoreError(f"{path}: expected a condensed set, found none")
+        verify(path)
         found, about = tensors_in(path, _WHAT, _WAY), cls.about(path)
         with damage(path, _WHAT, _WAY):
             images, labels, mean, spread = (found[name] for name in ("images", "labels", "mean", "spread"))
@@ -100,7 +102,8 @@ class Synthetic:
 
     @staticmethod
     def about(path: Path) -> dict[str, Any]:
-        """What was saved with it."""
+        """What was saved with it. Raises StoreError for a file that was damaged."""
+        verify(path)
         return dict(parsed(metadata_in(path, _WHAT, _WAY), SyntheticAbout, path))
 
 

@@ -2,7 +2,10 @@
 
 import contextlib
 import glob
+import itertools
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from secateur.data.columns import NO_LABELS, Columns
 from secateur.data.found import Form, Found
 from secateur.errors import DataError, StoreError, reason
 from secateur.store.files import read_json
+from secateur.store.owned import is_run_folder
 from secateur.store.schemas.runs import LikeRun
 
 Tables = tuple[Form, dict[str, Any], Path | None]
@@ -41,9 +45,11 @@ def _tables(data: str, cache: Path | None, label: str | None) -> Tables:
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
         return "saved", splits, path
     if path.is_dir():
-        files = sorted(str(p) for p in path.rglob("*.parquet") if not _hidden(p, path))
+        files = sorted(str(p) for p in _outside(outs_below(path), path.rglob("*.parquet")) if not _hidden(p, path))
         return _parquet(files, path, cache) if files else _folder(path, cache, label)
-    files = sorted(glob.glob(str(path), recursive=True))
+    files = sorted(
+        map(str, _outside(outs_below(_before_pattern(path)), map(Path, glob.glob(str(path), recursive=True))))
+    )
     if files:
         if wrong := [f for f in files if not f.endswith(".parquet")]:
             raise DataError(f"data: expected .parquet files or a folder, got {wrong[0]}")
@@ -67,6 +73,29 @@ def _refuse_out(path: Path) -> None:
     there = [f"{path / name}, {told}" for name, told in what.items() if (path / name).is_dir()]
     way = "; or ".join(there) if there else f"the data it was made from, {run['data'].get('name')}"
     raise DataError(f"data: expected a data set, got {path}, the OUT folder of a run; pass {way}")
+
+
+def outs_below(root: Path) -> list[Path]:
+    """The OUT folders of runs anywhere below a folder, sorted: what reading it leaves out."""
+    found = []
+    for folder, folders, _ in os.walk(root):
+        places = {name: Path(folder) / name for name in folders if not name.startswith(".")}
+        outs = [name for name, place in places.items() if is_run_folder(place)]
+        folders[:] = [name for name in places if name not in outs]
+        found += [places[name] for name in outs]
+    return sorted(found)
+
+
+def _before_pattern(path: Path) -> Path:
+    """The folder that a pattern begins in: what lies above it was named by the user."""
+    plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+    return Path(*plain)
+
+
+def _outside(outs: list[Path], files: Iterable[Path]) -> list[Path]:
+    """The files that lie in none of some folders."""
+    left_out = [Path(os.path.abspath(out)) for out in outs]
+    return [file for file in files if not set(left_out) & set(Path(os.path.abspath(file)).parents)]
 
 
 def _is_saved(path: Path) -> bool:
@@ -120,15 +149,27 @@ def _images(root: Path, cache: Path | None, label: str | None) -> Any:
             f"without labels: --label {NO_LABELS}"
         )
     drop = flat or label == NO_LABELS
-    files = {"train": f"{glob.escape(str(root))}/**"}  # named, lest a class called `train` be taken for a split
+    files: dict[str, Any] = {
+        "train": f"{glob.escape(str(root))}/**"
+    }  # lest a class called `train` be taken for a split
+    if outs := outs_below(root):
+        files = {"train": _without(files["train"], outs)}
     try:
         return load_dataset("imagefolder", data_files=files, split="train", drop_labels=drop, cache_dir=_text(cache))
     except Exception as error:
         raise DataError(f"data: {root} could not be read as a folder of images ({reason(error)})") from None
 
 
+def _without(pattern: str, outs: list[Path]) -> list[str]:
+    """The files that a pattern finds, in its order, but for those in OUT folders."""
+    from datasets.data_files import resolve_pattern
+
+    return [glob.escape(str(file)) for file in _outside(outs, map(Path, resolve_pattern(pattern, "")))]
+
+
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = (p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in found if not is_run_folder(p))
 
 
 def _holds_images(path: Path) -> bool:

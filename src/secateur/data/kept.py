@@ -1,8 +1,6 @@
 """Writing the kept examples as a data set of their own, flat, in the form they came in."""
 
 import glob
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from secateur.data.columns import Columns
+from secateur.data.copies import write_images
 from secateur.data.images import encode
 from secateur.data.source import Source, Split
 from secateur.errors import DataError
 from secateur.store.files import replacing
+from secateur.untrusted import literal
 
 _SHARD_BYTES = 500_000_000
 
@@ -21,24 +21,28 @@ _SHARD_BYTES = 500_000_000
 def write_kept(source: Source, ids: Sequence[int] | np.ndarray, folder: Path) -> str:
     """Write rows `ids` of the train split to `folder`, in id order; returns the line of Python that loads them.
 
-    A folder of images becomes class folders of the same files, or, without labels, a folder of them that lie as they
-    lay; a saved data set is saved again, everything else becomes parquet. All columns of the input stay.
+    A folder of images becomes class folders of the same files, or, where labels or more come from a metadata file, or
+    without labels, a folder of them that lie as they lay, with such a file. A saved data set is saved again, everything
+    else becomes parquet. All columns of the input stay.
     """
     ids = [int(i) for i in ids]
     with replacing(folder) as beside:
         beside.mkdir(parents=True)
         labelled = source.train_as_found
         if source.form == "folder" and isinstance(labelled, Columns):
-            _copy_files(labelled, source, ids, beside)
-            files = f"{glob.escape(str(folder))}/**"  # not data_dir: names such as `test` would be taken for splits
-            drop = not source.labelled
-            return f'datasets.load_dataset("imagefolder", data_files="{files}", split="train", drop_labels={drop})'
+            written = write_images(labelled, source, ids, beside)
+            if written is not None:
+                files = literal(f"{glob.escape(str(folder))}/**")  # not data_dir: `test` would be taken for a split
+                return f'datasets.load_dataset("imagefolder", data_files={files}, split="train", {written})'
         if source.form == "saved" and isinstance(labelled, Columns):
             labelled.table.select(ids).save_to_disk(str(beside))
-            return f'datasets.load_from_disk("{folder}")'
+            return f"datasets.load_from_disk({literal(folder)})"
         table = labelled.table.select(ids) if isinstance(labelled, Columns) else _as_table(source, ids)
         _write_parquet(table, beside)
-        return f'datasets.load_dataset("{folder}", split="train")'
+        if not set("*?[]\n") & set(str(folder)):
+            return f'datasets.load_dataset({literal(folder)}, split="train")'
+        files = literal(f"{glob.escape(str(folder))}/*.parquet")  # `datasets` takes a folder for a pattern
+        return f'datasets.load_dataset("parquet", data_files={files}, split="train")'
 
 
 def _write_parquet(table: Any, folder: Path) -> None:
@@ -48,31 +52,6 @@ def _write_parquet(table: Any, folder: Path) -> None:
     for k in range(shards):
         shard = table.shard(num_shards=shards, index=k, contiguous=True)
         shard.to_parquet(str(folder / f"train-{k:05d}-of-{shards:05d}.parquet"))
-
-
-def _copy_files(columns: Columns, source: Source, ids: list[int], folder: Path) -> None:
-    """Copies of the original files; a name that two images of a class share gets its id in front."""
-    taken: set[Path] = set()
-    for i, (origin, place) in zip(ids, _places(columns, source, ids), strict=True):
-        target = folder / place
-        if target in taken:
-            target = target.with_name(f"{i}-{origin.name}")
-        taken.add(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(origin, target)
-
-
-def _places(columns: Columns, source: Source, ids: list[int]) -> list[tuple[Path, Path]]:
-    """Where each image lies and where its copy goes: its class; without labels, where it lay among all the images."""
-    from datasets import Image
-
-    cells = columns.table.select_columns([columns.input]).cast_column(columns.input, Image(decode=False))
-    origins = [Path(cell["path"]) for cell in cells.select(ids)[:][columns.input]]
-    if source.labelled:
-        classes = [source.classes[k] for k in source.train.labels[ids]]
-        return [(origin, Path(name) / origin.name) for origin, name in zip(origins, classes, strict=True)]
-    home = os.path.commonpath([Path(cell["path"]).parent for cell in cells[:][columns.input]])
-    return [(origin, origin.relative_to(home)) for origin in origins]
 
 
 def _as_table(source: Source, ids: list[int]) -> Any:

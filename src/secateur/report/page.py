@@ -14,7 +14,9 @@ from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
-from secateur.store.files import guarded, read_json, replacing
+from secateur.store.digests import verify_all
+from secateur.store.files import foreseen, read_json, replacing
+from secateur.store.gate import writing_into
 from secateur.store.recording import Recording
 from secateur.store.schemas import runs
 from secateur.store.scoring import compute
@@ -92,7 +94,7 @@ class Material:
         return bool(self.run["data"].get("labelled", True))
 
 
-@guarded("the report")
+@foreseen("the report")
 def write_report(
     out: str | Path,
     source: Source | None = None,
@@ -105,9 +107,10 @@ def write_report(
     source: the data, for pictures of examples. beside: folders of other condensed sets, to show with that of OUT.
     Raises WrongData where they are of other data.
     """
+    verify_all(Path(out))
     material = Material.gather(Path(out), [Path(folder) for folder in beside])
     path = Path(out) / "report.html"
-    with replacing(path) as file:
+    with writing_into(Path(out), "report.html"), replacing(path) as file:
         file.write_text(render(material, source), encoding="utf-8", errors="backslashreplace")
     if progress is not None:
         progress(f"report: {path}")

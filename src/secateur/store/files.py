@@ -1,48 +1,66 @@
 """Files that are whole or not there: written beside their place and renamed into it."""
 
+import errno
 import fcntl
 import json
 import os
-import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from secateur.errors import DataError, SecateurError, StoreError, WrongData, described
+from secateur.store.partial import delete, done, new_partial
 from secateur.untrusted import read_regular
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, a file or a folder; what is written there replaces `path` at the end.
+@runtime_checkable
+class Guard(Protocol):
+    """Whoever owns a folder: hears of every file that is about to be written or deleted below it, and may refuse."""
 
-    A killed run leaves at most the temporary behind, and the next write takes its place.
-    """
-    beside = path.with_name(f".{path.name}.partial")
+    root: Path
+
+    def writing(self, path: Path) -> None:
+        """Called before `path` is created or changed; raises WrongData where it is not ours."""
+
+    def removing(self, path: Path) -> None:
+        """Called before `path` is deleted; raises WrongData where it is not ours."""
+
+    def written(self, path: Path, beside: Path) -> None:
+        """Called when `beside` is whole, before it becomes `path`."""
+
+
+_guards: list[Guard] = []
+
+
+@contextmanager
+def guarded(guard: Guard) -> Iterator[None]:
+    """Ask this guard about everything below its root, for the time of the block."""
+    _guards.append(guard)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove(beside)
-        yield beside
-        if beside.is_dir():
-            remove(path)
-        else:
-            beside.chmod(0o666 & ~_UMASK)  # some writers make private files
-            _to_disk(beside)
-        os.replace(beside, path)
-    except Exception as error:  # of the file system, and of the libraries that write: safetensors, arrow, numpy
-        with suppress(OSError):
-            remove(beside)
-        if isinstance(error, SecateurError) or (told := described(error, f"writing {path}")) is None:
-            raise
-        raise told from error
+        yield
+    finally:
+        _guards.remove(guard)
+
+
+def guards_of(path: Path) -> list[Guard]:
+    """The guards of the folders that a path lies below, outermost first."""
+    where = Path(os.path.abspath(path))
+    return [guard for guard in _guards if Path(os.path.abspath(guard.root)) in where.parents]
+
+
+def may_write(path: Path) -> None:
+    """Say that `path` is about to be written in place. Raises WrongData where a guard says that it is not ours."""
+    for guard in guards_of(path):
+        guard.writing(path)
 
 
 @contextmanager
-def guarded(doing: str = "") -> Iterator[None]:
+def foreseen(doing: str = "") -> Iterator[None]:
     """What the machine refuses meanwhile, as an error of our own that says what was under way; also a decorator."""
     try:
         yield
@@ -52,28 +70,115 @@ def guarded(doing: str = "") -> Iterator[None]:
         raise told from error
 
 
-def writing(path: Path) -> AbstractContextManager[None]:
-    """What the machine refuses while something is written into `path`, as an error that names it."""
-    return guarded(f"writing {path}")
-
-
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second command out of a folder that is there. Raises WrongData where one is at work in it."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise WrongData(f"out: another command is at work in {folder}; wait for it, or name another") from None
+def writing(path: Path) -> Iterator[None]:
+    """Write into `path` in place: it must be ours, and what the machine refuses is an error that names it."""
+    may_write(path)
+    with foreseen(f"writing {path}"):
         yield
 
 
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, a file or a folder; what is written there replaces `path` at the end.
+
+    A killed run leaves at most the temporary behind, and the next write into the same folder deletes it. Raises
+    WrongData where a guard of the folder says that `path` is not ours.
+    """
+    may_write(path)
+    beside: Path | None = None
+    try:
+        with foreseen(f"writing {path}"):  # of the file system, and of the libraries that write
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = new_partial(path.parent)
+            yield beside
+            _into_place(beside, path)
+    finally:
+        if beside is not None:
+            with suppress(OSError):
+                done(beside)
+
+
+def _into_place(beside: Path, path: Path) -> None:
+    if beside.is_dir():
+        for guard in guards_of(path):
+            guard.removing(path)
+        delete(path)
     else:
-        path.unlink(missing_ok=True)
+        beside.chmod(0o666 & ~_UMASK)  # some writers make private files
+        _to_disk(beside)
+        for guard in guards_of(path):
+            guard.written(path, beside)
+    os.replace(beside, path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Keep a second command out of a folder that is there; yields whether the lock file is new.
+
+    The lock is an empty file `.lock`. Raises WrongData where another command is at work in the folder, and where
+    something else is called `.lock`: that is never opened for writing, followed or cut short.
+    """
+    path = folder / ".lock"
+    while True:
+        check_lock(folder)
+        new = not os.path.lexists(path)
+        descriptor = _open_lock(path, folder)
+        try:
+            _lock(descriptor, folder)
+            there, mine = _identity(path), os.fstat(descriptor)
+            if there != (mine.st_dev, mine.st_ino):  # deleted by its owner before we had it
+                continue
+            check_lock(folder)
+            yield new
+            return
+        finally:
+            os.close(descriptor)
+
+
+def check_lock(folder: Path) -> None:
+    """Raise WrongData where `.lock` in a folder is not a lock of ours: an empty regular file."""
+    try:
+        about = os.lstat(folder / ".lock")
+    except OSError:
+        return
+    if not stat.S_ISREG(about.st_mode) or about.st_size:
+        raise WrongData(f"out: {folder / '.lock'} is not a lock of secateur; move it away, or name another --out")
+
+
+def _open_lock(path: Path, folder: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise WrongData(f"out: {path} is a link; move it away, or name another --out") from None
+        raise StoreError(f"out: cannot write to {folder} ({error.strerror}); name another --out") from None
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WrongData(f"out: another command is at work in {folder}; wait for it, or name another") from None
+    except OSError as error:
+        raise StoreError(f"out: {folder} cannot be locked ({error.strerror}); name another --out") from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there. Raises WrongData where a guard of the folder says it is not ours."""
+    if os.path.lexists(path):
+        for guard in guards_of(path):
+            guard.removing(path)
+        delete(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,16 +211,21 @@ def read_file(path: Path, what: str) -> bytes:
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one JSON object as a line to a log."""
+    """Add one JSON object as a line to a log, which must be a regular file."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as log:
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as log:
             log.write(_as_json(value) + b"\n")
 
 
 def _as_json(value: Any, indent: int | None = None) -> bytes:
-    """JSON in UTF-8; of a name that is not valid Unicode, the odd bytes as escapes."""
-    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
+    """JSON in UTF-8; all ASCII where a file name in it is no valid text."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, allow_nan=False).encode()
 
 
 def _to_disk(path: Path) -> None:

@@ -15,7 +15,7 @@ import zarr
 from secateur.errors import SecateurError, StoreError, described, reason, refused
 from secateur.fields import FIELDS, RECORDED
 from secateur.store.arrays import attributes_of, has_array, new_array, open_array
-from secateur.store.files import remove, replacing, writing
+from secateur.store.files import may_write, remove, replacing, writing
 from secateur.store.probed import Probed
 from secateur.store.schemas import arrays
 
@@ -216,6 +216,7 @@ class RecordingWriter:
             self._group = zarr.create_group(beside, attributes={**self._asked, "epochs": 0, "complete": False})
             for name in self._each_epoch():
                 self._create(name, (0, int(self._asked["examples"])))
+        may_write(self.path)
         self._group = self._opened()
         self.epochs = 0
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.errors import SecateurError, StoreError, WrongData, reason, refused
+from secateur.store.digests import verify
 from secateur.store.files import replacing
 from secateur.store.schemas import parsed
 from secateur.store.schemas.tables import Provenance
@@ -183,6 +184,7 @@ def _read(path: Path, kinds: Mapping[str, str], *, more: str | None = None) -> t
     """
     if not path.is_file():
         raise StoreError(f"{path}: expected a parquet file written by secateur, found none")
+    verify(path)
     try:
         with pq.ParquetFile(path) as file:
             _check_size(file, path)

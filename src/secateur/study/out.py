@@ -1,38 +1,49 @@
-"""The OUT folder: what was asked (run.json), what happened (log.jsonl), and that nobody else's work is overwritten."""
+"""The OUT folder: what was asked (run.json), what happened (log.jsonl), and that nobody else's work is touched."""
 
+import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import secateur
-from secateur.errors import SecateurError, WrongData
-from secateur.store.files import append_line, locked, read_json, remove, write_json
+from secateur.errors import SecateurError, StoreError, WrongData, reason
+from secateur.store.files import append_line, check_lock, guarded, locked, may_write
+from secateur.store.gate import Gate
+from secateur.store.owned import (
+    LOCK,
+    RUN,
+    check_plain,
+    foreign_names,
+    is_foreign_run,
+    is_recorded,
+    not_ours,
+    owned_names,
+    run_in,
+    strangers,
+)
 from secateur.store.schemas import checked
 from secateur.store.schemas.runs import Claim, RunFile
+from secateur.study.aside import effective, recover, set_aside
 
-OURS = (
-    "run.json", "log.jsonl", "recording.zarr", "probes.zarr", "scores.parquet", "subset.parquet", "subsets",
-    "kept", "query.json", "proxy.json", "slim.json", "model.safetensors", "state", "soft", "cells", "compare.json",
-    "report.html", "bill.json", "mined", "mined.parquet", "condensed", "joint", "recordings",
-    "synthetic", "synthetic.safetensors", "sets", "contact.png", "condense.json",
-)  # fmt: skip
-"""Everything a command may write into OUT."""
-REPLACED, MOVING = ".replaced", ".replaced~"
-"""Where `--force` keeps what it replaces until the new run ends; the second while it is moved there."""
 _OF_ONE = {"record": "slim", "slim": "record"}
 """The stages that write model.safetensors, each with the one whose net it would replace."""
 
 
 @dataclass(frozen=True)
 class Out:
-    """One OUT folder."""
+    """One OUT folder.
+
+    It is ours if its run.json says so, and of what lies in it only what run.json lists. Whatever is refused is refused
+    before anything is written: the folder stays byte for byte as it was.
+    """
 
     path: Path
+    _gate: Gate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise SecateurError for a name that parquet and others could not write to."""
@@ -42,24 +53,21 @@ class Out:
             odd = True
         if odd:
             raise SecateurError(f"out: expected a name that is valid Unicode, got {self.path!s}; name another --out")
+        object.__setattr__(self, "_gate", Gate(self.path))
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says of who was here; empty for a folder that is new. `known` has looked at all of it."""
-        path = self / "run.json"
-        if not path.exists():
-            return {}
-        run = dict(read_json(path, dict[str, Any]))
-        ours = "data" in run or "stages" in run  # else that of another command, such as scale
-        return dict(checked(run, Claim, path)) if ours else run
+        """What run.json says; empty for a folder that is new, or not of a job of ours. `known` looks at all of it."""
+        run = self._gate.run
+        return dict(checked(run, Claim, self / RUN)) if run else {}
 
     @property
     def known(self) -> dict[str, Any]:
         """What run.json says, all of it as a run writes it. Raises StoreError where it was damaged or edited."""
-        return dict(read_json(self / "run.json", RunFile))
+        return dict(checked(self._gate.run, RunFile, self / RUN))
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -74,92 +82,117 @@ class Out:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second command out while one is at work; a folder made for one that writes nothing goes with it."""
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path):
-            try:
-                yield
-            finally:
-                self._unmake(made)
+        """Work in the folder of a run, or beside the recording of somebody's own loop; nobody else may meanwhile.
 
-    def _unmake(self, made: Sequence[Path]) -> None:
-        """Take away the folders that were made, innermost first, where nothing but the lock was put into them."""
-        if made and self.path.exists() and [p.name for p in self.path.iterdir()] == [".lock"]:
-            remove(self / ".lock")
-            with suppress(OSError):  # something of somebody else's lies in one by now
-                for folder in made:
-                    folder.rmdir()
+        Raises StoreError where it is neither, WrongData where something that is not ours is in the way.
+        """
+        self._check_ours()
+        with self._held():
+            self._check_ours()
+            recover(self.path, run_in(self.path))
+            self._gate.wait(None)
+            with guarded(self._gate):
+                yield
 
     @contextmanager
     def claimed(self, data: Mapping[str, Any], *, force: bool) -> Iterator[None]:
-        """`claim` for the time of a job: one that was refused before it wrote anything gives a new claim back."""
-        new = self.claim(data, force=force)
-        try:
-            yield
-        finally:
-            if new and self._bare:
-                remove(self / "run.json")
-                self._bring_back(REPLACED)
-            remove(self / REPLACED)
+        """`claim`, and keep a second command out, for the time of a job.
 
-    @property
-    def _bare(self) -> bool:
-        """Has nothing been written here since it was claimed?"""
-        return not any((self / name).exists() for name in OURS if name != "run.json") and not self.stages
-
-    def _set_aside(self) -> None:
-        """Take what a former run wrote out of the way of a new one."""
-        aside = self / MOVING
-        aside.mkdir()
-        for name in OURS:
-            if (self / name).exists():
-                (self / name).rename(aside / name)
-        aside.rename(self / REPLACED)
-
-    def _bring_back(self, name: str) -> None:
-        """Undo it, whole or half done."""
-        for path in (self / name).iterdir() if (self / name).exists() else ():
-            path.rename(self / path.name)
-        remove(self / name)
-
-    def _recover(self) -> None:
-        """What a run that was killed had set aside comes back, unless that run had begun to write."""
-        self._bring_back(MOVING)
-        if (self / REPLACED).exists() and self._bare:
-            remove(self / "run.json")
-            self._bring_back(REPLACED)
-        remove(self / REPLACED)
-
-    def claim(self, data: Mapping[str, Any], *, force: bool) -> bool:
-        """Make the folder this data's own; True if it was nobody's. Other data's, or of something else, is left alone.
-
-        Raises WrongData unless `force`, which sets aside what a former run wrote here, and nothing else; it is deleted
-        when the job ends, and comes back where that was refused before it wrote anything.
+        A job that was refused before it wrote anything leaves everything as it was; a folder that was made for it goes.
         """
-        self._recover()
-        strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock") if self.path.exists() else []
-        run = self.run
-        if run and "data" not in run:
+        self._check(data, force=force)
+        with self._held():
+            try:
+                self.claim(data, force=force)
+                with guarded(self._gate):
+                    yield
+            finally:
+                recover(self.path, run_in(self.path))
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Make the folder if need be, and hold its lock; take both away where nothing was written."""
+        made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
+        may_write(self.path)  # it may lie in the folder of a job that is at work
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"out: {self.path} cannot be made ({reason(error)}); name another --out") from None
+        try:
+            with locked(self.path) as new:
+                try:
+                    yield
+                finally:
+                    if new and not self._gate.wrote:
+                        (self / LOCK).unlink(missing_ok=True)
+        finally:
+            with suppress(OSError):  # something lies in one by now
+                for folder in made:
+                    folder.rmdir()
+
+    def claim(self, data: Mapping[str, Any], *, force: bool) -> None:
+        """Make the folder this data's own, with the first write into it. Needs the lock.
+
+        Raises WrongData where it is other data's, or something else's, or where something that is not ours stands where
+        a job would write. `force`: what a former run wrote here, and nothing else, is set aside; it is deleted when the
+        job ends, and comes back where that was refused before it wrote anything.
+        """
+        self._gate.wait(None)
+        self._check(data, force=force)
+        recover(self.path, self.run)
+        before, new = self.run, {"versions": versions(), "commit": _commit(), "data": dict(data)}
+        if before and not force:
+            self._gate.wait(before | new | {"owns": sorted(owned_names(self.path, before))})
+        elif before:
+            token = set_aside(self.path, before)
+            self._gate.wait({**new, "stages": {}, "owns": ["run.json"], "discard": token})
+        else:
+            self._gate.wait({**new, "stages": {}, "owns": ["run.json"]})
+
+    def _check(self, data: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+        """The run that is there, empty if none is; raises WrongData as `claim` does. Reads only."""
+        self._check_folder()
+        if not os.path.exists(self.path):
+            return {}
+        run = effective(self.path, run_in(self.path))
+        if not run and is_foreign_run(self.path):
             raise WrongData(f"out: {self.path} holds the run of another command, such as scale; name another --out")
-        if force and (run or strangers):
-            self._set_aside()
-            run = {}
-        elif strangers and not run:
-            raise WrongData(
-                f"out: {self.path} holds something else ({strangers[0]}); name another --out, or use --force"
-            )
-        elif run and run["data"]["fingerprint"] != data["fingerprint"]:
+        owns = owned_names(self.path, run)
+        foreign = foreign_names(self.path, owns)
+        if not run and not force and (others := strangers(self.path)):
+            raise WrongData(f"out: {self.path} holds something else ({others[0]}); name another --out" + (
+                "" if foreign else ", or use --force to write beside it"
+            ))  # fmt: skip
+        if foreign:
+            raise WrongData(not_ours(self.path, foreign[0]))
+        check_lock(self.path)
+        check_plain(self.path, owns)
+        if run and not force and run["data"]["fingerprint"] != data["fingerprint"]:
             raise WrongData(
                 f"out: {self.path} was made from other data ({run['data']['name']}, fingerprint "
                 f"{run['data']['fingerprint']}, not {data['fingerprint']}); name another --out, or --force"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        stages = run.get("stages", {})
-        write_json(
-            self / "run.json", {"versions": versions(), "commit": _commit(), "data": dict(data), "stages": stages}
-        )
-        return not run
+        return run
+
+    def _check_folder(self) -> None:
+        """Raise WrongData or StoreError where the path cannot be a folder to write into."""
+        there = next((p for p in (self.path, *self.path.absolute().parents) if os.path.lexists(p)), Path("/"))
+        if not there.is_dir():
+            raise WrongData(f"out: expected a folder, but {there} is none; name another --out")
+        if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreError(f"out: no permission to write into {there}; change it, or name another --out")
+
+    def _check_ours(self) -> None:
+        """Raise StoreError where neither a run nor a recording is in the folder, WrongData where something is wrong."""
+        run = effective(self.path, run_in(self.path)) if os.path.isdir(self.path) else {}
+        if not run and not is_recorded(self.path):
+            raise StoreError(f"{self.path}: expected a recording, found none; record first, or name another --out")
+        self._check_folder()
+        owns = owned_names(self.path, run)
+        if run and (foreign := foreign_names(self.path, owns)):
+            raise WrongData(not_ours(self.path, foreign[0]))
+        check_lock(self.path)
+        check_plain(self.path, owns)
 
     def begin(self, stage: str, asked: Mapping[str, Any]) -> bool:
         """Note what a stage is asked to do; True if exactly that was done before. Raises WrongData if it differs."""
@@ -192,7 +225,7 @@ class Out:
         """Take back what was noted of a stage that no longer belongs to what stands in the folder."""
         run = self.run
         if run.get("stages", {}).pop(stage, None) is not None:
-            write_json(self / "run.json", run)
+            self._gate.save(run)
 
     def log(self, event: str, **what: Any) -> None:
         """Add a line to log.jsonl."""
@@ -201,7 +234,7 @@ class Out:
     def _write_stage(self, stage: str, value: dict[str, Any]) -> None:
         run = self.run
         run["stages"][stage] = value
-        write_json(self / "run.json", run)
+        self._gate.save(run)
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from secateur.difficulty import Spread, contradicted, near_duplicates, spread
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import resolve_keep
+from secateur.store.digests import verify_all
 from secateur.store.tables import Subset
 from secateur.study.cell import plan_run
 from secateur.study.forecast import Forecast, Goal, forecast
@@ -105,6 +106,8 @@ def plan(
     where new_head. Stages are then those of this net.
     recipe: `sgd` with a forecast, which follows no other optimiser, else `fast`.
     """
+    if out is not None:
+        verify_all(Path(out))
     goal = Goal.make(start, reach, kernel, new_head=new_head, subset=subset)
     recipe = recipe or ("fast" if goal is None else "sgd")
     tuned_on = Subset.open(subset) if isinstance(subset, (str, Path)) else subset

@@ -11,14 +11,14 @@ from secateur.errors import StoreError
 from secateur.fields import FIELDS
 from secateur.methods import Method, Setting, Use
 from secateur.methods import method as find_method
-from secateur.store.files import guarded
+from secateur.store.files import foreseen
 from secateur.store.recording import Recording
 from secateur.store.scoring import compute
 from secateur.store.tables import Scores
 from secateur.study.out import Out
 
 
-@guarded("scoring")
+@foreseen("scoring")
 def score(
     out: str | Path,
     *,

@@ -1,5 +1,6 @@
 """From scores to the examples kept: a method's selector under the user's constraints."""
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +15,22 @@ from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
 from secateur.registry import get, resolve_keep
 from secateur.select.limits import NO_LIMITS, Ids, Limits, Pick, constrained
-from secateur.store.files import guarded
+from secateur.store.files import foreseen
 from secateur.store.recording import Recording
 from secateur.store.tables import Scores, Subset
 from secateur.study.held import read_limits
 from secateur.study.out import Out
 from secateur.study.pick import NO_CHECK, Checked, Picker
 from secateur.study.pool import Pool
+from secateur.study.run import content_hash
 from secateur.study.score import add_scores, uses_of
 from secateur.training.seeding import rng
 
+_LONGEST = 120
+"""Characters of a method's name on disk."""
 
-@guarded("selecting")
+
+@foreseen("selecting")
 def select_from(
     out: str | Path,
     *,
@@ -94,8 +99,10 @@ def _note(folder: Out, stage: str, asked: Mapping[str, Any], started: float) -> 
 
 
 def slug(method: Method) -> str:
-    """A method and its own knobs as a file name."""
-    return "-".join([method.name, *(f"{k}={v}" for k, v in method.own.items())])
+    """A method and its own knobs as a file name; one that could not be is cut short to a hash."""
+    name = "-".join([method.name, *(f"{k}={v}" for k, v in method.own.items())])
+    safe = re.sub(r"[^\w.=+-]", "_", name).lstrip(".")
+    return name if safe == name and len(name) < _LONGEST else f"{safe[:_LONGEST]}-{content_hash(name.encode())}"
 
 
 def choose(

@@ -16,7 +16,7 @@ from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
-from secateur.store.files import guarded
+from secateur.store.files import foreseen
 from secateur.study.out import Out
 from secateur.training.loop import Position, Watch
 from secateur.training.machine import pick_device
@@ -130,7 +130,7 @@ def session(
         torch.set_num_threads(threads)
     folder = Out(Path(out))
     options = dict(reading or {})
-    with progress.stage("reading") as advance, guarded("reading the data"):
+    with progress.stage("reading") as advance, foreseen("reading the data"):
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
     if held_out and (needs_labels or source.labelled):
         if source.test is None:
@@ -147,7 +147,9 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    with guarded(), folder.locked(), folder.claimed(about, force=force):
+    if force and source.root is not None and source.root.resolve().is_relative_to(folder.path.resolve()):
+        raise WrongData(f"out: the data ({source.root}) lie in {out}, which --force would replace; name another --out")
+    with foreseen(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
 
 

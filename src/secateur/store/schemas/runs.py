@@ -20,6 +20,7 @@ class Reading(TypedDict):
     test: NotRequired[Text]
     size: NotRequired[Side]
     on_bad: NotRequired[Literal["stop", "skip"]]
+    on_rare: NotRequired[Literal["stop", "keep", "drop"]]
     memory: NotRequired[Count]
     cache: NotRequired[Text]
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from secateur.errors import SecateurError, StoreError
+from secateur.store.digests import verify
 from secateur.store.files import replacing
 from secateur.training.nets.built import Normalised, build
 from secateur.training.nets.head import head_of
@@ -50,6 +51,7 @@ def load_about(path: Path) -> Saved:
     """What a saved net is."""
     if not path.is_file():
         raise StoreError(f"{path}: expected a net saved by secateur, found none")
+    verify(path)
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["secateur"])

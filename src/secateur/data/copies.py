@@ -1,0 +1,121 @@
+"""Kept images as files: in class folders, or where they lay with a metadata file, and never outside of their folder.
+
+Names come from the data. A class is a folder only where it was one, and every name is checked before it is used.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from secateur.data.columns import Columns
+from secateur.data.source import Source
+from secateur.errors import DataError
+from secateur.untrusted import folder_name
+
+_LONGEST = 255
+"""Bytes of a file name."""
+
+
+class _Origin(NamedTuple):
+    """Where an image lies; or, of one inside an archive, its bytes."""
+
+    path: Path
+    content: bytes | None
+
+
+def write_images(columns: Columns, source: Source, ids: list[int], folder: Path) -> str | None:
+    """Copy the image files of some rows into an empty folder; returns how `load_dataset` must take their labels.
+
+    None, with nothing written, where the rows have columns that no metadata file holds, such as a second image.
+    """
+    from datasets import Image, Value
+
+    cells = columns.table.select_columns([columns.input]).cast_column(columns.input, Image(decode=False))
+    origins = [_Origin(Path(c["path"]), c["bytes"]) for c in cells.select(ids)[:][columns.input]]
+    by_folder = _by_folder(columns, source, ids, origins)
+    more = [n for n in columns.table.column_names if n != columns.input and not (by_folder and n == columns.label)]
+    if any(not isinstance(columns.table.features[n], Value) for n in more):
+        return None
+    if by_folder and not more:
+        names = [folder_name(source.classes[k], "label") for k in source.train.labels[ids]]
+        places = list(_by_class(ids, origins, names))
+    else:
+        home = os.path.commonpath([Path(cell["path"]).parent for cell in cells[:][columns.input]])
+        places = [origin.path.relative_to(home) for origin in origins]
+        if more:
+            _write_metadata(
+                columns.table.select_columns(more).select(ids)[:], places, source.root or Path(home), folder
+            )
+    for origin, place in zip(origins, places, strict=True):
+        _copy(origin, folder, place)
+    return f"drop_labels={not by_folder}"
+
+
+def _by_folder(columns: Columns, source: Source, ids: list[int], origins: Sequence[_Origin]) -> bool:
+    """Are the labels the names of the folders that the images lie in?"""
+    from datasets import ClassLabel
+
+    if not source.labelled or not isinstance(columns.table.features[columns.label], ClassLabel):
+        return False
+    labels = source.train.labels[ids]
+    return all(source.classes[k] == o.path.parent.name for k, o in zip(labels, origins, strict=True))
+
+
+def _by_class(ids: list[int], origins: Sequence[_Origin], names: Sequence[str]) -> Iterator[Path]:
+    """A place in the folder of its class for each; a name that two images of a class share gets its id in front."""
+    taken: set[Path] = set()
+    for i, origin, name in zip(ids, origins, names, strict=True):
+        place, times = Path(name) / origin.path.name, 0
+        while place in taken:
+            place, times = Path(name) / _numbered(f"{i}-" + "again-" * times, origin.path.name), times + 1
+        taken.add(place)
+        yield place
+
+
+def _numbered(number: str, name: str) -> str:
+    """A file name with something in front; of one that gets too long, a hash and the suffix."""
+    if len(os.fsencode(number + name)) <= _LONGEST:
+        return number + name
+    return number + hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest() + Path(name).suffix[:20]
+
+
+def _write_metadata(rows: dict[str, list[Any]], places: Sequence[Path], root: Path, folder: Path) -> None:
+    """The other columns, in a metadata file of the kind that was found."""
+    table = {"file_name": [place.as_posix() for place in places], **rows}
+    if any(root.rglob("metadata.jsonl")):
+        with (folder / "metadata.jsonl").open("w", encoding="utf-8") as file:
+            for row in zip(*table.values(), strict=True):
+                file.write(json.dumps(dict(zip(table, row, strict=True)), default=str) + "\n")
+        return
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+
+
+def _copy(origin: _Origin, folder: Path, place: Path) -> None:
+    """Copy what an image file holds, through links; never a pipe or a device, which would hang or never end."""
+    target = folder / place
+    if not Path(os.path.abspath(target)).is_relative_to(os.path.abspath(folder)):
+        raise DataError(f"kept: {place} would lie outside of the folder; rename it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if origin.content is not None:
+        target.write_bytes(origin.content)
+        return
+    try:
+        descriptor = os.open(origin.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise DataError(f"kept: {origin.path} cannot be read ({getattr(error, 'strerror', error)})") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DataError(f"kept: {origin.path} is no regular file any more; put the image back")
+        with target.open("xb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        about = os.fstat(descriptor)
+    os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))

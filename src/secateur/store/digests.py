@@ -1,0 +1,84 @@
+"""Damage noticed: run.json holds a digest of each table and net that a run wrote, compared whenever one is read.
+
+The digest is noted just before the file takes its place, beside that of the file it replaces: a run killed in between
+leaves either of the two, and both are right.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from secateur.errors import StoreError
+from secateur.store.owned import run_in
+
+_TOPS = ("scores.parquet", "subset.parquet", "mined.parquet", "model.safetensors", "synthetic.safetensors",
+         "subsets", "sets", "cells")  # fmt: skip
+_AGAIN = {
+    "scores.parquet": "score again", "subset.parquet": "select again", "mined.parquet": "mine again",
+    "model.safetensors": "train again (--force starts over)", "synthetic.safetensors": "condense again",
+}  # fmt: skip
+_DEEPEST = 3
+"""Folders between a noted file and its run.json, at most."""
+
+
+def is_noted(inside: tuple[str, ...]) -> bool:
+    """Does a file have a digest in run.json? inside: the parts of its path below the folder."""
+    if not inside or inside[0] not in _TOPS or ".." in inside or len(inside) > _DEEPEST:
+        return False
+    return inside[-1].endswith((".parquet", ".safetensors")) and inside[-1] != "state.safetensors"
+
+
+def noted(run: Mapping[str, Any], root: Path, inside: tuple[str, ...], beside: Path) -> dict[str, list[str]]:
+    """The digests of a run.json, with that of a file that is about to take its place.
+
+    inside: the parts of its path below root; beside: where it lies until then.
+    """
+    name, digests = "/".join(inside), _digests(run)
+    acceptable, before = [_digest(beside)], root.joinpath(*inside)
+    if before.is_file() and (old := _digest(before)) in digests.get(name, [old]):
+        acceptable.append(old)
+    return digests | {name: acceptable}
+
+
+def verify(path: Path) -> None:
+    """Raise StoreError where the run.json of the folder that a file lies in says that it should hold other bytes."""
+    where = Path(os.path.abspath(path))
+    for folder in where.parents[:_DEEPEST]:
+        try:
+            run = run_in(folder)
+        except StoreError:  # whoever reads run.json says so
+            return
+        if run:
+            _compare(where, _digests(run).get(where.relative_to(folder).as_posix()))
+            return
+
+
+def verify_all(folder: Path) -> None:
+    """`verify` for everything that a folder's run.json has a digest of."""
+    for name, digests in _digests(run_in(folder)).items():
+        _compare(folder / name, digests)
+
+
+def _compare(path: Path, digests: list[str] | None) -> None:
+    if digests is not None and path.is_file() and not path.is_symlink() and _digest(path) not in digests:
+        again = _AGAIN.get(path.name, "make it again")
+        raise StoreError(f"{path}: damaged or edited since it was written; delete it and {again}")
+
+
+def _digests(run: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What can be believed of it: names such as are noted, with lists of text."""
+    found = run.get("digests")
+    return dict(_believed(found)) if isinstance(found, dict) else {}
+
+
+def _believed(found: Mapping[Any, Any]) -> Iterator[tuple[str, list[str]]]:
+    for name, digests in found.items():
+        if isinstance(name, str) and isinstance(digests, list) and is_noted(PurePosixPath(name).parts):
+            yield name, [d for d in digests if isinstance(d, str)]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
