@@ -98,9 +98,9 @@ def _entry(entry: Entry) -> list[str]:
 
 def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
     """Every knob with the value it has in the published protocol, and with those that were measured."""
-    settings = {"the paper's run: 30 epochs, keep 0.3": PUBLISHED}
+    settings = {"the paper's run: 30 epochs, keep `0.3`": PUBLISHED}
     settings |= {
-        f"measured: 16 epochs, {data}, keep {r['keep']}": Setting(r["keep"], 16, CLASSES[data])
+        f"measured: 16 epochs, {data}, keep `{r['keep']}`": Setting(r["keep"], 16, CLASSES[data])
         for data, r in _results()
         if r["method"] == row.name
     }
@@ -114,7 +114,7 @@ def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
         "",
         f"| knob | {' | '.join(settings)} |",
         "|" + "---|" * (1 + len(settings)),
-        *(f"| `{k}` | {' | '.join(str(values[k]) for values in columns)} |" for k in columns[0]),
+        *(f"| `{k}` | {' | '.join(f'`{values[k]}`' for values in columns)} |" for k in columns[0]),
         "",
     ]
 
@@ -150,7 +150,7 @@ def _measured(name: str) -> list[str]:
             continue
         (rival,) = (r for r in rivals if r["method"] == "random")
         for row in [*own, *rivals]:
-            where = f"{data}{', attacked by ' + f'`{attack}`' if attack else ''} | {keep} | `{row['method']}`"
+            where = f"{data}{', attacked by ' + f'`{attack}`' if attack else ''} | `{keep}` | {_trained_on(row)}"
             pairs = [(_percent(row, s), _verdict(row, rival, s) if row in own else "") for s in ("", "_taught")]
             lines.append(f"| {where} | {' | '.join(cell for pair in pairs for cell in pair)} |")
     if not lines:
@@ -161,6 +161,10 @@ def _measured(name: str) -> list[str]:
     pages = " and ".join(f"[{data}](../../benchmarks/{MEASURED[data]}.md)" for data in _data(lines))
     marks = [text for mark, text in MARKS.items() if any(mark in line for line in lines)]
     return [f"From the tables of {pages}.", "", head, "|---" * 7 + "|", *lines, "", " ".join([LEVEL, *marks]), ""]
+
+
+def _trained_on(row: dict[str, Any]) -> str:
+    return str(row["method"]).replace("full", "all") if row["method"].startswith("full") else f"`{row['method']}`"
 
 
 def _data(lines: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ PROBED = (
         "deepfool",
         probes={"margins": {"steps": 50}},
         adversarial=True,
-        when="Adversarial training on part of the data, with --adversary; there below random at a tenth, but more robust.",
+        when="With --adversary: below random at a tenth in accuracy, above it in robust accuracy.",
     ),
     Method(
         "dlc",
@@ -71,7 +71,7 @@ PROBED = (
     Method(
         "super-resolution",
         "offset",
-        "Hard to reconstruct, the hardest 5 % left out.",
+        "Hard to reconstruct, the hardest twentieth left out.",
         ("super-resolution",),
         "super-resolution",
         select_knobs=lambda setting: {"drop": min(0.05, 1 - setting.keep)},
@@ -136,7 +136,7 @@ PROBED = (
         "Unlikely in its class beside unlikely at all (Mahalanobis).",
         ("rmd",),
         "rmd",
-        when="To weigh examples in a loss by a pre-trained net's difficulty; as a pruning score below random at a tenth.",
+        when="To weigh examples in a loss by a pre-trained net's difficulty; as a score below random at a tenth.",
     ),
     Method(
         "density",
