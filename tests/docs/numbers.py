@@ -1,6 +1,7 @@
-"""What CONTRIBUTING.md asks of measured figures, as functions: blocks of a page, their figures, links and derivations."""
+"""The rule of CONTRIBUTING.md for measured figures: the blocks of a page, their figures, links and derivations."""
 
 import ast
+import functools
 import operator
 import re
 from dataclasses import dataclass, field
@@ -9,13 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?(?!\.\d|,\d{3})(?=(?:x|s|ms)?(?!\w))")
+SPREAD = re.compile(r"(?<![\w.,])\d+\.\d+\s±\s\d+\.\d+")
 UNIT = re.compile(r"\s?(%|x\b|s\b|ms\b|(seconds?|minutes?|hours?|points?|times|GB|MB|kB|TB)\b)")
 LINK = re.compile(r"\]\(((?:\.\./)*(?:benchmarks/)?[\w./-]+\.md)(?:#[\w-]*)?\)")
 COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 NAME = re.compile(r"`([A-Za-z][\w:=.-]*)`")
 EXEMPT = re.compile(
-    r"<!--.*?-->|`[^`]*`|\]\([^)]*\)|https?://\S+|arXiv:\d+\.\d+|\b(?:19|20)\d\d\b|\d+ ?x ?\d+|Python \d\.\d+|\bv?\d+\.\d+\.\d+\b", re.DOTALL
+    r"<!--.*?-->|`[^`]*`|\]\([^)]*\)|https?://\S+|arXiv:\d+\.\d+|\b(?:19|20)\d\d\b|\d+ ?x ?\d+|"
+    r"Python \d\.\d+|\bv?\d+\.\d+\.\d+\b",
+    re.DOTALL,
 )
+COMPUTED = "computed by the code above"  # and tests/docs/test_examples.py compares
 CONSTANTS = {"60", "100", "1000", "3600"}
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
@@ -32,11 +37,13 @@ class Block:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines, with fenced and indented code and headings emptied."""
-    lines, fenced, blank = [], False, True
+    """The lines; emptied where they are code, or the definition of a score or selector on a method's page."""
+    lines, fenced, blank, definition = [], False, True, False
     for line in text.split("\n"):
         fence = line.lstrip().startswith("```")
-        code = fenced or fence or line.startswith("#") or (blank and line.startswith("    "))
+        if line.startswith("#") and not fenced:
+            definition = line.startswith(("## The score `", "## The selector `"))
+        code = fenced or fence or definition or (blank and line.startswith("    "))
         fenced ^= fence
         blank = (blank and code) or not line.strip()
         lines.append("" if code else line)
@@ -47,7 +54,9 @@ def _groups(text: str) -> list[list[tuple[int, str]]]:
     """Lines that stand together, numbered from 1."""
     groups: list[list[tuple[int, str]]] = [[]]
     for number, line in enumerate(_lines(text), 1):
-        if line.strip():
+        if line.startswith("#"):
+            groups += [[(number, "#")], []]
+        elif line.strip():
             groups[-1].append((number, line))
         elif groups[-1]:
             groups.append([])
@@ -74,6 +83,8 @@ def blocks(page: Path, text: str | None = None) -> list[Block]:
     for at, cut in enumerate(found):
         if cut[0].row:
             notes = [n for b in cut for n in b.notes]
+            if COMPUTED in notes and "```python" in page.read_text(encoding="utf-8"):
+                cut.clear()
             beside = [b for near in (found[at - 1 : at], found[at + 1 : at + 2]) for c in near for b in c if not b.row]
             for block in cut:
                 block.notes = notes
@@ -82,16 +93,27 @@ def blocks(page: Path, text: str | None = None) -> list[Block]:
 
 
 def numbers(text: str) -> list[tuple[str, str]]:
-    """Every number outside what is exempt, without its commas, and its unit or nothing."""
+    """Every number, or mean with its spread, outside what is exempt; without commas; and its unit or nothing."""
     text = EXEMPT.sub(lambda m: " " * len(m[0]), text)
-    found = [m for m in NUMBER.finditer(text) if m[0]]
-    units = [UNIT.match(text, m.end()) for m in found]
-    return [(m[0].replace(",", ""), u[1] if u else "") for m, u in zip(found, units, strict=True)]
+    found = [(m[0], UNIT.match(text, m.end())) for m in SPREAD.finditer(text)]
+    rest = SPREAD.sub(lambda m: " " * len(m[0]), text)
+    found += [(m[0], UNIT.match(text, m.end())) for m in NUMBER.finditer(rest) if m[0]]
+    return [(_plain(number), unit[1] if unit else "") for number, unit in found]
 
 
-def known(text: str) -> set[str]:
-    """Every number of a page of tables, code included."""
-    return {m[0].replace(",", "") for m in NUMBER.finditer(text) if m[0]}
+def _plain(number: str) -> str:
+    return " ".join(number.replace(",", "").split())
+
+
+@functools.cache
+def _read(pages: frozenset[Path]) -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in sorted(pages) if page.exists())
+
+
+@functools.cache
+def known(text: str) -> frozenset[str]:
+    """Every number of a page of tables, code included, and every mean with its spread."""
+    return frozenset(_plain(m[0]) for pattern in (NUMBER, SPREAD) for m in pattern.finditer(text) if m[0])
 
 
 def value(expression: str) -> float:
@@ -106,7 +128,7 @@ def value(expression: str) -> float:
     return of(ast.parse(expression, mode="eval").body)
 
 
-def _derived(block: Block, there: set[str]) -> tuple[set[str], list[str]]:
+def _derived(block: Block, there: frozenset[str]) -> tuple[set[str], list[str]]:
     """The figures that the block derives, and what is wrong with how."""
     good, wrong = set(), []
     for note in block.notes:
@@ -124,6 +146,7 @@ def _derived(block: Block, there: set[str]) -> tuple[set[str], list[str]]:
     return good, wrong
 
 
+@functools.cache
 def _beside(name: str, text: str) -> str:
     """The lines of a page that name a method."""
     alone = re.compile(rf"(?<![\w:-]){re.escape(name)}(?![\w:=-])")
@@ -136,7 +159,7 @@ def faults(page: Path, text: str | None = None) -> list[str]:
     for block in blocks(page, text):
         missing = [link for link in block.links if not link.exists()]
         wrong += [f"line {block.line}: no such page: {link.name}" for link in missing]
-        tables = "\n".join(link.read_text(encoding="utf-8") for link in block.links if link.exists())
+        tables = _read(frozenset(block.links))
         found = numbers(block.text)
         if not block.links:
             wrong += [f"line {block.line}: {n} {u} without a table" for n, u in found if "." in n or u]
