@@ -144,7 +144,7 @@ PROBED = (
         "Far from its nearest neighbours; no labels needed.",
         ("density",),
         "density",
-        when="Sets with many near-duplicates, no labels needed; below random at a tenth of CIFAR-10, which has few.",
+        when="Sets with many near-duplicates, no labels needed; on CIFAR-10 below random at a tenth.",
     ),
     Method(
         "herding",
