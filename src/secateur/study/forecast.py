@@ -27,7 +27,7 @@ from secateur.training.seeding import generator, rng
 Kernel = Literal["jacobian", "last-layer"]
 ROWS = 250
 """Rows whose gradients are taken, and whose statistics batch norms are given. Forecasts by 500 or 1,000 of the digits
-cost up to two and three times as much and were no nearer (docs/log.md)."""
+cost up to two and three times as much and were no nearer (benchmarks/log.md)."""
 MOST = 1 << 30
 """Bytes of last-layer features held at once."""
 POINTS = 50

@@ -75,7 +75,7 @@ def whole_net(
     Averaged, this is the mean block of the kernel for one logit: the shortcut of within-logit blocks of Zancato et al.
     (arXiv:2008.12478, from memory), taken because it needs `contrasts` gradients a row instead of one a class. What
     one logit's step does to another is left out; with it, forecasts were nearer to real runs for the first nats and
-    farther for the last (docs/log.md).
+    farther for the last (benchmarks/log.md).
 
     net, rows and errors: as in `last_layer`. generator: on the CPU; signs and contrasts come from it.
     """
