@@ -149,6 +149,9 @@ def train(
     *,
     subset: Annotated[Path | None, typer.Option(help="the OUT folder of a pruning; all of the data by default")] = None,
     teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
+    teacher_net: Annotated[
+        str | None, typer.Option(help="the net of the teacher, needed where it is your own and other than --net")
+    ] = None,
     distill: o.Distill = "auto",
     adversary: o.Adversary = "off",
     rule: Annotated[
@@ -174,7 +177,7 @@ def train(
     from secateur.study.train import train as run
 
     result = run(
-        data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
+        data, subset=subset, teacher=teacher, teacher_net=teacher_net, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
         adversary=adversary, rule=rule, objective=objective, start=start, unlabelled=unlabelled, difficulty=difficulty,
         **job.options,
     )  # fmt: skip

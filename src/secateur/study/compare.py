@@ -96,7 +96,7 @@ def compare(
     grid, chosen_rules = parse_grid(distill), [find_rule(rule) for rule in rules]
     with session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, validate=validate,
-        reading=reading,
+        reading=reading, named=[net, *teachers],
     ) as work:  # fmt: skip
         work.source.require_labels("comparing methods by training on what they keep")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]

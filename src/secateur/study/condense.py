@@ -200,7 +200,10 @@ class _Plan:
         recorded = None
         if recording is not None:
             fingerprint = self.work.source.fingerprint
-            recorded = Recorded.open(Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class)
+            recorded = Recorded.open(
+                Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class,
+                named=[name for name in (self.net, *(nets or "").split(";")) if name],
+            )  # fmt: skip
         return Judging.make(
             self.real, nets=nets or self.ground(0).net, augment=augment or self.augment or "off", epochs=epochs,
             repeats=repeats, seed=self.seed, recorded=recorded, soft=soft, compiled=self.compiled,

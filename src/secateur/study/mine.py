@@ -56,7 +56,7 @@ def mine(
 
     pool: read as the data are, but its labels, if it has any, are not looked at. Features come from `model`, an OUT
     folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and
-    kept in OUT. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
+    kept in OUT. A net of your own in `model` must be named as `net` too: no file decides which code runs. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
     Writes OUT/mined.parquet, every candidate with its class and confidence, and OUT/mined/, the labelled and the mined
     rows as a data set to `train` on, with the test split of the data. per_class: condense what was mined into so many
     rows of each class, by condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`;
@@ -65,7 +65,9 @@ def mine(
     """
     check_limits(top, at_least)
     how = _condensing(per_class, condense_with)
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         _check_labels(work.source)
         if how is not None:
             how.check(work.source)
@@ -74,7 +76,7 @@ def mine(
         if model is None:
             record_in(work, RecordingPlan.make(work, epochs=epochs, net=net, recipe=recipe, seed=seed))
         path = model_in(work.out.path if model is None else Path(model))
-        used = load_net(path, device=work.device)
+        used = load_net(path, device=work.device, named=work.named)
         asked = {"model": content_hash(path.read_bytes()), "pool": found.fingerprint}
         mined = _mine(work, found, used, asked, {"top": top, "at_least": at_least})
         if how is not None:

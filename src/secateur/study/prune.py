@@ -67,7 +67,9 @@ def prune(
     how to read the data, see `secateur.open_data`.
     """
     named = None if method is None else find_method(method)
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         chosen = named or default_method(labelled=work.source.labelled)
         if train:
             work.source.require_labels("training a student (--train)")

@@ -125,7 +125,9 @@ def record(
     epoch, in eval mode and without augmentation, in place of the training pass. The trained proxy is saved beside the
     recording. Run again, it goes on where it stood. reading: how to read the data, see `secateur.open_data`.
     """
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         plan = RecordingPlan.make(
             work, epochs=epochs, net=net, recipe=recipe, seed=seed, fields=fields, eval_pass=eval_pass
         )

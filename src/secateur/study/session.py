@@ -1,6 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +33,8 @@ class Session:
     source: Source
     device: torch.device
     progress: Progress
+    named: tuple[str, ...] = ()
+    """The nets that the user named in this call: of nets that do not come with secateur, a file may hold only these."""
 
     @cached_property
     def train(self) -> Tensors:
@@ -109,11 +111,12 @@ def session(
     validate: bool = False,
     needs_labels: bool = True,
     reading: Mapping[str, Any] | None = None,
+    named: Sequence[str | None] = (),
 ) -> Iterator[Session]:
     """Open the data, claim OUT and lock it for the time of the job; OUT stays nobody's where the job writes nothing.
 
     held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`);
-    out of data without labels, where the job does not need any, nothing is.
+    out of data without labels, where the job does not need any, nothing is. named: the nets that the user named.
     """
     progress = Progress(quiet=quiet)
     chosen = pick_device(device)
@@ -139,7 +142,7 @@ def session(
         "reading": told,
     }
     with folder.locked(), folder.claimed(about, force=force):
-        yield Session(folder, source, chosen, progress)
+        yield Session(folder, source, chosen, progress, tuple(net for net in named if net is not None))
 
 
 def with_test(source: Source, fraction: float, *, always: bool = False) -> Source:

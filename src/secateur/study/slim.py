@@ -16,7 +16,7 @@ from secateur.store.files import read_json, write_json
 from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.training.evaluate import accuracy, seconds_per_1000
-from secateur.training.nets import Normalised, Saved, load_about, load_net, model_in, save_net, with_hidden
+from secateur.training.nets import NETS, Normalised, Saved, load_about, load_net, model_in, save_net, with_hidden
 from secateur.training.removal import check_slim, look, slimmable, slimmed, units_of
 from secateur.training.seeding import generator, rng
 
@@ -74,9 +74,10 @@ def slim(
     """
     path = _model_file(model, Path(out))
     saved = load_about(path)
+    if saved.spec.partition(":")[0] not in NETS:
+        with_hidden(saved.spec, ())  # a net of your own could be slimmed, but not be built again
     net = load_net(path, device=torch.device("cpu"))
     check_slim(net, flops=flops, rank=rank)
-    with_hidden(saved.spec, units_of(slimmable(net)))  # a net of your own could be slimmed, but not be built again
     if sample < 1:
         raise SecateurError(f"sample: expected at least one row to look at, got {sample}")
     asked = {"model": content_hash(path.read_bytes()), "flops": flops, "rank": rank, "sample": sample, "seed": seed}

@@ -32,6 +32,7 @@ def train(
     *,
     subset: Subset | str | Path | None = None,
     teacher: Any = None,
+    teacher_net: str | None = None,
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     margins: np.ndarray | None = None,
@@ -56,7 +57,8 @@ def train(
 
     subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
     teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
-    or `a=0.95,t=4`. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
+    or `a=0.95,t=4`. teacher_net: the net of the teacher, needed only where it is your own and not that of `net`: no
+    file decides which code runs. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
     accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. rule:
     of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
     (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. objective: what
@@ -78,7 +80,7 @@ def train(
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
     opened = session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out,
-        needs_labels=aim.classifies, reading=reading,
+        needs_labels=aim.classifies, reading=reading, named=[net, teacher_net],
     )  # fmt: skip
     with opened as work:
         trained = find_recipe(recipe).name == "sgd" and net is not None and epochs is not None

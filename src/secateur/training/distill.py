@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,13 +134,22 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
 
 
-def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: int | None) -> nn.Module:
+def load_teacher(
+    teacher: Any,
+    *,
+    device: torch.device,
+    rows: Tensor,
+    classes: int | None,
+    named: Collection[str] = (),
+    option: str = "--teacher-net (teacher_net= in Python)",
+) -> nn.Module:
     """A frozen teacher in eval mode: an OUT folder or a model file of secateur, or any module that takes raw rows.
 
     rows: two raw rows of the data, to see that the teacher takes them and knows as many classes; None for any number.
+    named: the nets that the user named, and option, how: see `load_net`.
     """
     if isinstance(teacher, (str, Path)):
-        module: nn.Module = load_net(model_in(Path(teacher)), device=device)
+        module: nn.Module = load_net(model_in(Path(teacher)), device=device, named=named, option=option)
     elif isinstance(teacher, nn.Module):
         module = teacher.to(device)
     else:

@@ -1,6 +1,7 @@
 """The nets by name, and what may follow the name."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, reason
 from secateur.extras import optional
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
@@ -17,8 +18,15 @@ from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet, ResNet9
 from secateur.training.nets.sparse import SparseViT, Sparsity
 from secateur.training.nets.vit import ViT
+from secateur.training.seeding import initialised
 
 Shape = tuple[int, ...]
+MOST_CLASSES = 10**7
+"""Classes that a net may have."""
+MOST_VALUES = 2**31
+"""Values of one row."""
+MOST_WEIGHTS = 2 * 10**9
+"""Weights of a net that comes with secateur: 8 GB, and four times that to train it."""
 
 
 def _image_only(shape: Shape, name: str) -> tuple[int, int, int]:
@@ -104,11 +112,41 @@ def make(spec: str, shape: Shape, classes: int) -> nn.Module:
     if name == "timm":
         return optional("timm", "net").create_model(rest, num_classes=classes, in_chans=shape[0])
     if name in NETS:
-        width, options = asked(name, rest)
-        return NETS[name](shape, classes, width, **options)
+        _check_size(spec, shape, classes)
+        return _ours(spec, shape, classes)
     if "." in name and rest:
         return own_net("net", spec, shape, classes)
     raise unknown("net", spec, [*NETS, "timm:NAME", "package.module:function"])
+
+
+def _ours(spec: str, shape: Shape, classes: int) -> nn.Module:
+    name, _, rest = spec.partition(":")
+    width, options = asked(name, rest)
+    return NETS[name](shape, classes, width, **options)
+
+
+def outline(spec: str, shape: Shape, classes: int) -> nn.Module:
+    """A net that comes with secateur, on the meta device: the names and shapes of its weights, without their memory.
+
+    Raises SecateurError for one that cannot be, or that has more weights than MOST_WEIGHTS.
+    """
+    try:
+        with initialised(0), torch.device("meta"):
+            net = _ours(spec, shape, classes)
+    except (RuntimeError, OverflowError) as error:  # sizes beyond what torch can count
+        raise SecateurError(f"net: {spec} for rows of shape {shape} cannot be made ({reason(error)})") from None
+    if (weights := sum(weight.numel() for weight in net.parameters())) > MOST_WEIGHTS:
+        raise SecateurError(
+            f"net: {spec} for rows of shape {shape} and {classes} classes has {weights:,} weights, more than "
+            f"{MOST_WEIGHTS:,}; take a narrower one, or smaller images with --size"
+        )
+    return net
+
+
+@functools.lru_cache(maxsize=256)
+def _check_size(spec: str, shape: Shape, classes: int) -> None:
+    """Raise SecateurError for a net of too many weights before any memory is taken; asked once a kind of net."""
+    outline(spec, shape, classes)
 
 
 def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
