@@ -47,12 +47,13 @@ def prune(
 
 def _tell_pruned(subset: Any, job: o.Job, *, trained: bool) -> None:
     from secateur.store.files import read_json
+    from secateur.untrusted import folder_name
 
     out = job.out
     bill, stages = read_json(out / "bill.json"), read_json(out / "run.json")["stages"]
     student = None
     if trained:
-        student = read_json(out / "cells" / stages["train"]["asked"]["cell"] / "result.json")
+        student = read_json(out / "cells" / folder_name(stages["train"]["asked"]["cell"], "cell") / "result.json")
     if job.json:
         show.as_json({"out": str(out), "subset": dict(subset.provenance), "bill": bill, "student": student})
         return
@@ -177,7 +178,8 @@ def train(
     from secateur.study.train import train as run
 
     result = run(
-        data, subset=subset, teacher=teacher, teacher_net=teacher_net, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
+        data, subset=subset, teacher=teacher, teacher_net=teacher_net, distill=distill, net=net, recipe=recipe,
+        epochs=epochs, budget=budget,
         adversary=adversary, rule=rule, objective=objective, start=start, unlabelled=unlabelled, difficulty=difficulty,
         **job.options,
     )  # fmt: skip

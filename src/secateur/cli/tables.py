@@ -98,17 +98,21 @@ def report(
     beside: Annotated[
         list[Path] | None, typer.Argument(metavar="OUT2", help="other condensed sets of the same data")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="DATA of the run; by default what OUT names, if that lies on this machine, unchanged"),
+    ] = None,
 ) -> None:
     """Write OUT/report.html again, with pictures where the data can be found again."""
     from secateur.report import is_scale, write_report, write_scale_report
     from secateur.study.out import Out
-    from secateur.study.session import reopen
+    from secateur.study.reopen import reopen
 
     if is_scale(out):
         show.pairs([["report", str(write_scale_report(out))]])
         return
     try:
-        source = reopen(Out(out))
+        source = reopen(Out(out), data)
     except SecateurError as error:
         source = None
         typer.echo(f"no pictures: {error}", err=True)

@@ -11,6 +11,7 @@ from secateur.condensation.frame import Canvas, Condenser, Ground, Keeping
 from secateur.errors import StoreError, WrongData
 from secateur.store.files import replacing
 from secateur.training.checkpoint import about as checkpoint_about
+from secateur.training.checkpoint import restoring
 
 
 def keep(path: Path, canvas: Canvas, ground: Ground, asked: dict[str, Any]) -> None:
@@ -32,11 +33,21 @@ def restore(path: Path, condenser: Condenser, canvas: Canvas, ground: Ground, as
         changed = sorted(n for n in {**asked, **before} if asked.get(n) != before.get(n))
         told = "; ".join(f"{n} was {before.get(n)!r}, now {asked.get(n)!r}" for n in changed)
         raise WrongData(f"{path}: the checkpoint is of another run ({told}); name another --out, or --force")
-    tensors = load_file(path)
-    if tensors["images"].shape != canvas.images.shape:
-        raise StoreError(f"{path}: holds rows of shape {tuple(tensors['images'].shape)}; delete it and run again")
+    with restoring(path):
+        _put(load_file(path), about["step"], path, condenser, canvas, ground)
+
+
+def _put(
+    tensors: dict[str, torch.Tensor], step: Any, path: Path, condenser: Condenser, canvas: Canvas, ground: Ground
+) -> None:
+    for name in ("images", "velocity"):
+        value = tensors[name]
+        if value.shape != canvas.images.shape or value.dtype != canvas.images.dtype:
+            raise StoreError(f"{path}: holds {name} of shape {tuple(value.shape)}; delete it and run again")
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise StoreError(f"{path}: stands at step {step!r}; delete it and run again")
     canvas.images, canvas.velocity = (tensors[n].to(canvas.images.device) for n in ("images", "velocity"))
-    canvas.step = int(about["step"])
+    canvas.step = step
     ground.generator.set_state(tensors["stream"])
     kept: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():

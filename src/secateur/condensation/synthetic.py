@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from secateur.condensation.mosaic import expand
-from secateur.errors import StoreError
+from secateur.errors import StoreError, reason
 from secateur.store.files import replacing
 
 
@@ -86,12 +86,36 @@ class Synthetic:
     def load(cls, path: Path) -> "Synthetic":
         """What `save` wrote. Raises StoreError for a file that is not there, or not one of these."""
         try:
-            return cls(**load_file(path), tiles=cls.about(path).get("tiles", 1))
+            tensors, tiles = load_file(path), cls.about(path).get("tiles", 1)
         except Exception as error:
-            raise StoreError(f"{path}: expected a condensed set, could not read one ({error})") from None
+            raise StoreError(f"{path}: expected a condensed set, could not read one ({reason(error)})") from None
+        if fault := _fault(tensors, tiles):
+            raise StoreError(f"{path}: expected a condensed set, {fault}; the file is damaged")
+        return cls(**tensors, tiles=tiles)
 
     @staticmethod
     def about(path: Path) -> dict[str, Any]:
-        """What was saved with it."""
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {}).get("secateur", "{}")))
+        """What was saved with it. Raises StoreError for a file that is not one of these."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                return dict(json.loads((file.metadata() or {}).get("secateur", "{}")))
+        except Exception as error:
+            raise StoreError(f"{path}: expected a condensed set, could not read one ({reason(error)})") from None
+
+
+def _fault(tensors: Mapping[str, Tensor], tiles: Any) -> str | None:
+    """What is wrong with the tensors of a file, in words."""
+    if tensors.keys() != {"images", "labels", "mean", "spread"}:
+        return f"it holds {', '.join(sorted(tensors)) or 'nothing'}"
+    images, labels = tensors["images"], tensors["labels"]
+    if images.ndim not in (2, 4) or not images.numel() or images.dtype != torch.float32:
+        return f"its images are {str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}"
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64 or int(labels.min()) < 0:
+        return "its labels are not a class for each row"
+    units = (tensors["mean"], tensors["spread"])
+    if any(u.shape != images.shape[1:2] or u.dtype != torch.float32 or not torch.isfinite(u).all() for u in units):
+        return "its mean and spread are not numbers for each channel"
+    sides = images.shape[2:]
+    if isinstance(tiles, bool) or not isinstance(tiles, int) or not 1 <= tiles <= min(sides, default=1):
+        return f"its images cannot be cut into {tiles!r} tiles a side"
+    return None

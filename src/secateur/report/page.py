@@ -17,6 +17,7 @@ from secateur.store.files import read_json, replacing
 from secateur.store.recording import Recording
 from secateur.store.scoring import compute
 from secateur.store.tables import Subset
+from secateur.untrusted import folder_name
 
 STARVED = 0.5
 """A class is starved when it keeps less than this share of what the data set as a whole keeps."""
@@ -48,7 +49,9 @@ class Material:
             Recording.open(out) if (out / "recording.zarr").exists() else None,
             read_json(out / "compare.json") if (out / "compare.json").exists() else None,
             read_json(out / "bill.json") if (out / "bill.json").exists() else None,
-            read_json(out / "cells" / trained["asked"]["cell"] / "result.json") if trained else None,
+            read_json(out / "cells" / folder_name(trained["asked"]["cell"], "cell") / "result.json")
+            if trained
+            else None,
             condensed.gather_all(out, beside),
         )
 

@@ -47,13 +47,12 @@ class Recorded:
     about: Mapping[str, Any]
 
     @classmethod
-    def open(
-        cls, out: Path, real: Real, *, fingerprint: str, per_class: int, named: Sequence[str] = ()
-    ) -> "Recorded":
+    def open(cls, out: Path, real: Real, *, fingerprint: str, per_class: int, named: Sequence[str] = ()) -> "Recorded":
         """What the OUT folder of `record` (or `prune`, or `compare`) holds; nothing is written to it.
 
-        fingerprint: of the data that `real` is of. named: the nets that the user named; see `load_net`. Raises WrongData for a recording of other data, SecateurError for
-        one without a trained net, and for a class of fewer than `per_class` rows.
+        fingerprint: of the data that `real` is of. named: the nets that the user named; see `load_net`. Raises
+        WrongData for a recording of other data, SecateurError for one without a trained net, and for a class of fewer
+        than `per_class` rows.
         """
         try:
             recording, model = Recording.open(out), out / "model.safetensors"

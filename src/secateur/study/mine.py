@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from secateur.data.mined import write_mined
 from secateur.data.source import Source
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError, reason
+from secateur.errors import SecateurError, StoreError, reason
 from secateur.select.prototypes import check_limits, judge, prototypes, surest
 from secateur.store.files import remove, replacing
 from secateur.store.tables import Mined
@@ -55,13 +55,13 @@ def mine(
     """Label what lies near the labelled rows: the selection of omni-supervised training; see `secateur.select.omni`.
 
     pool: read as the data are, but its labels, if it has any, are not looked at. Features come from `model`, an OUT
-    folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and
-    kept in OUT. A net of your own in `model` must be named as `net` too: no file decides which code runs. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
-    Writes OUT/mined.parquet, every candidate with its class and confidence, and OUT/mined/, the labelled and the mined
-    rows as a data set to `train` on, with the test split of the data. per_class: condense what was mined into so many
-    rows of each class, by condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`;
-    OUT/joint/ has these in place of the mined rows. Run again, it goes on where it stood; with other limits it mines
-    again with the same net.
+    folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and kept
+    in OUT. A net of your own in `model` must be named as `net` too: no file decides which code runs. top, at_least: so
+    many rows of each class, and the cosine to the class mean that they must reach. Writes OUT/mined.parquet, every
+    candidate with its class and confidence, and OUT/mined/, the labelled and the mined rows as a data set to `train`
+    on, with the test split of the data. per_class: condense what was mined into so many rows of each class, by
+    condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`; OUT/joint/ has these in
+    place of the mined rows. Run again, it goes on where it stood; with other limits it mines again with the same net.
     """
     check_limits(top, at_least)
     how = _condensing(per_class, condense_with)
@@ -149,9 +149,23 @@ def _judged(work: Session, pool: Source, net: Normalised, state: Path) -> tuple[
                 claims, confidence = (np.concatenate(column) for column in zip(*block, strict=True))
                 with replacing(path) as beside:
                     save_file({"claims": claims, "confidence": confidence}, beside)
-            parts.append(load_file(path))
+            part = rows.usable[start : start + BLOCK]
+            parts.append(_block(path, len(part), len(work.source.classes)))
             advance(min(start + BLOCK, len(rows.usable)), len(rows.usable))
     return np.concatenate([p["claims"] for p in parts]), np.concatenate([p["confidence"] for p in parts])
+
+
+def _block(path: Path, rows: int, classes: int) -> dict[str, np.ndarray]:
+    """What was judged of some rows. Raises StoreError for a file of anything else."""
+    try:
+        part = load_file(path)
+        claims, confidence = part["claims"], part["confidence"]
+    except Exception as error:
+        raise StoreError(f"{path}: damaged ({reason(error)}); delete it and run again") from None
+    sound = claims.shape == confidence.shape == (rows,) and claims.dtype == np.int64
+    if not (sound and bool(((claims >= 0) & (claims < classes)).all()) and bool(np.isfinite(confidence).all())):
+        raise StoreError(f"{path}: does not hold a class and a confidence of {rows} rows; delete it and run again")
+    return part
 
 
 def _features(net: Normalised, data: Tensors, ids: np.ndarray) -> Iterator[np.ndarray]:

@@ -176,7 +176,9 @@ def _near_duplicates(rows: np.ndarray, at: np.ndarray) -> float:
 def _features(work: Session, data: Tensors, ids: np.ndarray, model: Path | None, advance: Any) -> np.ndarray:
     """Features (ids, dims) by a net, or the rows flattened, pixels over 255."""
     plan = [torch.from_numpy(ids[k : k + BATCH]) for k in range(0, len(ids), BATCH)]
-    look = None if model is None else start_features(load_net(model, device=work.device, named=work.named), data, seed=0)
+    look = (
+        None if model is None else start_features(load_net(model, device=work.device, named=work.named), data, seed=0)
+    )
     parts: list[np.ndarray] = []
     for at, rows in zip(plan, data.batches(plan), strict=True):
         if look is not None:

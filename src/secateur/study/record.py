@@ -186,7 +186,7 @@ def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: 
         classes=work.train.classes,
         fields=plan.fields,
         data=work.source.fingerprint,
-        resume=checkpoint.about(state)["epoch"] if state.exists() else 0,
+        resume=checkpoint.epoch_of(state) if state.exists() else 0,
         provenance=asked,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from secateur.data.source import Source, Split, open_data
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError
 from secateur.progress import Progress
 from secateur.study.out import Out
 from secateur.training.loop import Position, Watch
@@ -150,23 +150,3 @@ def with_test(source: Source, fraction: float, *, always: bool = False) -> Sourc
     from secateur.data.parts import hold_out
 
     return hold_out(source, fraction, rng(0, "held out")) if always or source.test is None else source
-
-
-def reopen(out: Out) -> Source:
-    """The data an OUT folder was made from, by the name in run.json.
-
-    Raises WrongData where the data cannot be found by name or has changed.
-    """
-    about = out.run.get("data")
-    if about is None:
-        raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
-    if about["form"] == "arrays":
-        raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
-    source = open_data(about["name"], **about["reading"])
-    if "-held-out-" in about["fingerprint"]:
-        source = with_test(source, 0.2, always=True)
-    if source.fingerprint != about["fingerprint"]:
-        raise WrongData(
-            f"data: {about['name']} has changed since {out.path} was made (fingerprint {source.fingerprint})"
-        )
-    return source

@@ -58,16 +58,16 @@ def train(
     subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
     teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
     or `a=0.95,t=4`. teacher_net: the net of the teacher, needed only where it is your own and not that of `net`: no
-    file decides which code runs. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
-    accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. rule:
-    of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
+    file decides which code runs. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result
+    has a `robust` accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule
+    `margin`. rule: of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
     (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. objective: what
     the net trains for, `supervised` with knobs or another of `secateur.training.aims`; unlabelled: a pool for those
     that learn from one, read as the data are but without labels; difficulty: (examples,) in [0, 1], or an OUT folder
-    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head
-    apart where it has other classes. epochs: of the full run that the budget is counted from, the recipe's own by
-    default; with a rule, of this run, and there is no budget. budget: `epochs`, `steps` or `balanced`. Without a test
-    split, a seeded 20 % of train is held out.
+    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head apart where it has
+    other classes. epochs: of the full run that the budget is counted from, the recipe's own by default; with a rule, of
+    this run, and there is no budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of
+    train is held out.
     """
     chosen_rule = None if rule is None else find_rule(rule)
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from secateur.errors import NonFiniteError, SecateurError
+from secateur.errors import NonFiniteError, SecateurError, StoreError, reason
 from secateur.fields import FIELDS
 from secateur.store.files import replacing
 from secateur.training.measure import measure
@@ -120,9 +120,18 @@ class Buffers:
             save_file(tensors, beside)
 
     def load(self, path: Path) -> None:
-        """Take up what `save` wrote."""
-        for name, values in load_file(path, device=str(self.rows.device)).items():
-            setattr(self, name, values)
+        """Take up what `save` wrote. Raises StoreError for a file of anything else."""
+        try:
+            found = load_file(path, device=str(self.rows.device))
+        except Exception as error:
+            raise StoreError(f"{path}: damaged ({reason(error)}); record again") from None
+        for name in _CARRIED:
+            like, value = getattr(self, name), found.pop(name, None)
+            if value is None or value.shape != like.shape or value.dtype != like.dtype:
+                raise StoreError(f"{path}: {name} is not of this recording; record again")
+            setattr(self, name, value)
+        if found:
+            raise StoreError(f"{path}: holds {sorted(found)[0]!r}, which no recording carries over; record again")
 
 
 _CARRIED = ("rows", "labels", "times", "logits", "logits_sum")

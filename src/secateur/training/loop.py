@@ -129,10 +129,15 @@ def _start(
     if save_to is None or not save_to.exists():
         return optimizers, Position()
     about, states = checkpoint.load(save_to, net, optimizers, tuple(others))
-    for name, other in others.items():
-        if states[name]:
-            other.load_state_dict(states[name])
-    return optimizers, Position(**about)
+    with checkpoint.restoring(save_to):
+        for name, other in others.items():
+            if states[name]:
+                other.load_state_dict(states[name])
+        at = Position(**about)
+        counts = (at.epoch, at.step, at.examples)
+        if not (all(type(count) is int and count >= 0 for count in counts) and 0 <= at.seconds < float("inf")):
+            raise ValueError(f"it stands at {at}")
+    return optimizers, at
 
 
 def _move(optimizers: list[Optimizer]) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.data.tensors import Tensors
+from secateur.errors import StoreError, reason
 from secateur.store.files import replacing
 from secateur.training.augment import Draws, Views
 from secateur.training.machine import autocast
@@ -55,7 +56,24 @@ class SoftLabels:
         if not path.exists():
             with replacing(path) as beside, beside.open("wb") as file:
                 np.save(file, self._asked())
-        self._kept = torch.from_numpy(np.load(path))
+        self._kept = self._read(path)
+
+    def _read(self, path: Path) -> Tensor:
+        """What stands in a file. Raises StoreError where that is no answer to this view."""
+        columns = 2 * self.top + 1 if self.top else self.data.classes
+        try:
+            kept = np.load(path, allow_pickle=False)
+        except Exception as error:
+            raise StoreError(f"{path}: damaged ({reason(error)}); delete it and run again") from None
+        if kept.shape != (len(self.ids), columns) or kept.dtype != np.float16:
+            raise StoreError(
+                f"{path}: expected float16 answers of shape {(len(self.ids), columns)}, got {kept.dtype} of shape "
+                f"{kept.shape}; delete it and run again"
+            )
+        at = kept[:, self.top : 2 * self.top]
+        if not ((at >= 0) & (at < self.data.classes) & (at == np.floor(at))).all():
+            raise StoreError(f"{path}: names classes that the data do not have; delete it and run again")
+        return torch.from_numpy(kept)
 
     def shown(self, ids: Tensor, rows: Tensor) -> Tensor:
         """The view of raw rows of `ids`."""

@@ -86,7 +86,9 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], about: Saved) -> No
     for name in ("mean", "spread"):
         value = tensors.get(name)
         if value is None or value.shape != about.shape[:1] or value.dtype != torch.float32:
-            raise StoreError(f"{path}: expected {name} as {about.shape[0]} float32, {_told(value)}; the file is damaged")
+            raise StoreError(
+                f"{path}: expected {name} as {about.shape[0]} float32, {_told(value)}; the file is damaged"
+            )
         if not bool(torch.isfinite(value).all()) or (name == "spread" and not bool((value > 0).all())):
             raise StoreError(f"{path}: {name} holds numbers that are impossible; the file is damaged")
     if about.spec.partition(":")[0] not in NETS:
