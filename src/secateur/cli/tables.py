@@ -8,6 +8,7 @@ import typer
 from secateur.cli import options as o
 from secateur.cli import show
 from secateur.errors import SecateurError
+from secateur.ranges import Range
 
 
 @o.works_on_data
@@ -21,7 +22,9 @@ def compare(
         str, typer.Option(help="rules of pruning while training, separated by ;, as infobatch;random:keep=0.5,every=2")
     ] = "",
     keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
-    seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
+    seeds: Annotated[
+        int, Range(1, 1_000, whole=True), typer.Option(help="how often each cell is selected and trained")
+    ] = 1,
     net: o.Net = None,
     distill: Annotated[
         str, typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4; several as a=0,0.5,1")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from secateur.data.found import Form, Found, Labelled, choose_split
 from secateur.data.rows import Rows
 from secateur.data.scan import scan
 from secateur.errors import DataError
+from secateur.ranges import BYTES, SIDE, in_ranges
 
 Progress = Callable[[str, int, int], None]
 UNLABELLED = ("unlabelled",)
@@ -102,6 +103,7 @@ class Source:
         return self._open_test()
 
 
+@in_ranges
 def open_data(
     data: Any,
     *,
@@ -109,9 +111,9 @@ def open_data(
     label: str | None = None,
     split: str | None = None,
     test: Any = None,
-    size: int | None = None,
+    size: Annotated[int | None, SIDE] = None,
     on_bad: Literal["stop", "skip"] = "stop",
-    memory: int | None = None,
+    memory: Annotated[int | None, BYTES] = None,
     cache: str | Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Source:

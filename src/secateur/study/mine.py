@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from secateur.data.mined import write_mined
 from secateur.data.source import Source
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, StoreError, reason
+from secateur.ranges import ROWS, SEED, SHARE, SOME, THREADS, in_ranges
 from secateur.select.prototypes import check_limits, judge, prototypes, surest
 from secateur.store.files import remove, replacing
 from secateur.store.tables import Mined
@@ -32,22 +33,23 @@ BLOCK = 10_000
 """Rows of the pool that a stopped run judges again, at most."""
 
 
+@in_ranges
 def mine(
     data: Any,
     pool: Any,
     *,
     model: str | Path | None = None,
-    top: int | None = None,
-    at_least: float | None = None,
-    per_class: int | None = None,
+    top: Annotated[int | None, ROWS] = None,
+    at_least: Annotated[float | None, SHARE] = None,
+    per_class: Annotated[int | None, SOME] = None,
     condense_with: str | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
-    epochs: int | None = None,
-    seed: int = 0,
+    epochs: Annotated[int | None, SOME] = None,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,

@@ -5,7 +5,7 @@ import hashlib
 import resource
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from secateur.data.tensors import Tensors
 from secateur.difficulty import Spread, contradicted, near_duplicates, spread
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import POSITIVE, SEED, SOME, THREADS, in_ranges
 from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
 from secateur.study.cell import plan_run
@@ -70,6 +71,7 @@ class Outlook:
         return dataclasses.asdict(self) | {"difficulty": difficulty}
 
 
+@in_ranges
 def plan(
     data: Any,
     *,
@@ -78,18 +80,18 @@ def plan(
     record_recipe: str = "sgd",
     recipe: str | None = None,
     net: str | None = None,
-    record_epochs: int | None = None,
-    epochs: int | None = None,
+    record_epochs: Annotated[int | None, SOME] = None,
+    epochs: Annotated[int | None, SOME] = None,
     budget: str = "balanced",
     start: str | Path | None = None,
-    reach: float | None = None,
+    reach: Annotated[float | None, POSITIVE] = None,
     kernel: str = "jacobian",
     new_head: bool = False,
     subset: Subset | str | Path | None = None,
     out: str | Path | None = None,
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     quiet: bool = False,
     **reading: Any,
 ) -> Outlook:

@@ -2,12 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from secateur.methods import Method, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import NONE_OR_ROWS, SEED, SOME, THREADS, in_ranges
 from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
 from secateur.study.bill import make_bill, write_bills
@@ -25,6 +26,7 @@ from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
 
 
+@in_ranges
 def prune(
     data: Any,
     *,
@@ -33,21 +35,21 @@ def prune(
     record_recipe: str | Recipe = "sgd",
     recipe: str | Recipe = "fast",
     out: str | Path = "secateur-out",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     net: str | None = None,
-    record_epochs: int | None = None,
-    epochs: int | None = None,
+    record_epochs: Annotated[int | None, SOME] = None,
+    epochs: Annotated[int | None, SOME] = None,
     train: bool = False,
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
-    min_per_class: int = 0,
+    min_per_class: Annotated[int, NONE_OR_ROWS] = 0,
     must_keep: Any = None,
     exclude: Any = None,
     eval_pass: bool = False,
     features: str | None = None,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from secateur.data.source import Source
 from secateur.errors import SecateurError
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import NONE_OR_ROWS, SEED, in_ranges
 from secateur.registry import get, resolve_keep
 from secateur.select.limits import NO_LIMITS, Ids, Limits, Pick, constrained
 from secateur.store.recording import Recording
@@ -24,13 +25,14 @@ from secateur.study.score import add_scores, uses_of
 from secateur.training.seeding import rng
 
 
+@in_ranges
 def select_from(
     out: str | Path,
     *,
     method: str | Method | None = None,
     keep: int | float = 0.3,
-    seed: int = 0,
-    min_per_class: int = 0,
+    seed: Annotated[int, SEED] = 0,
+    min_per_class: Annotated[int, NONE_OR_ROWS] = 0,
     must_keep: Any = None,
     exclude: Any = None,
 ) -> Subset:

@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from secateur.errors import SecateurError
+from secateur.ranges import PART, ROWS, SEED, THREADS, in_ranges
 from secateur.store.files import read_json, write_json
 from secateur.study.run import content_hash
 from secateur.study.session import Session, session
@@ -50,17 +51,18 @@ class Slimmed:
         return cls(**saved | {name: tuple(saved[name]) for name in ("units_before", "units_after")})
 
 
+@in_ranges
 def slim(
     model: str | Path,
     data: Any,
     *,
-    flops: float,
+    flops: Annotated[float, PART],
     rank: str = "r2d2",
-    sample: int = 1000,
-    seed: int = 0,
+    sample: Annotated[int, ROWS] = 1000,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,

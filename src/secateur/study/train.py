@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
 from secateur.errors import DataError, SecateurError, WrongData
+from secateur.ranges import SEED, SOME, THREADS, in_ranges
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
@@ -27,6 +28,7 @@ from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
 
 
+@in_ranges
 def train(
     data: Any,
     *,
@@ -43,12 +45,12 @@ def train(
     difficulty: np.ndarray | str | Path | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
-    epochs: int | None = None,
+    epochs: Annotated[int | None, SOME] = None,
     budget: str = "balanced",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,

@@ -1,8 +1,6 @@
 """The nets by name, and what may follow the name."""
 
-import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ from torch import nn
 
 from secateur.errors import SecateurError, reason
 from secateur.extras import optional
+from secateur.ranges import Range, fields_in, split_knobs
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
 from secateur.training.nets.norms import NORMS, with_norm
@@ -94,12 +93,14 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 """By name, made from (shape of a row, classes, width multiplier) and the options of OPTIONS."""
 HIDDEN = {"mlp": 2, "vit_tiny": 12, "vit_small": 12}
 """How many hidden layers have units that may be counted, as hidden=300+120."""
-_RATES = [field.name for field in dataclasses.fields(Sparsity)]
+WIDTH, UNITS = Range(0, 64, above=True), Range(1, 1_000_000, whole=True)
+"""How wide a net may be, and how many units a hidden layer may have."""
+RATES = dict(fields_in(Sparsity))
 OPTIONS = {
     **{name: ["norm"] for name in ("resnet9", "resnet18", "resnet34", "resnet50")},
     "mlp": ["hidden"],
-    "vit_tiny": ["hidden", *_RATES],
-    "vit_small": ["hidden", *_RATES],
+    "vit_tiny": ["hidden", *RATES],
+    "vit_small": ["hidden", *RATES],
 }
 """What may follow the width, as name=value."""
 WHOLE = {"vit_tiny": 3, "vit_small": 6}
@@ -159,8 +160,7 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
     parts = text.split(",") if known else [text]
     width = "" if known and "=" in parts[0] else parts.pop(0)
     options: dict[str, Any] = {}
-    for part in parts:
-        key, _, value = part.partition("=")
+    for key, value in split_knobs(",".join(parts), f"net {name}").items():
         if key not in known:
             raise unknown(f"option of {name}", key, known)
         if key == "hidden":
@@ -168,7 +168,7 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
         elif key == "norm":
             options[key] = _norm(name, value)
         else:
-            options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
+            options[key] = RATES[key].read(value, f"net {name}: {key}")
     return _width(name, width or "1"), options
 
 
@@ -176,8 +176,8 @@ def _width(name: str, text: str) -> float:
     """A width that the net can have."""
     example = f"{name}:{2 if name in WHOLE else 0.5}"
     width = _number(text, f"net: expected a width after the colon, as in {example}, got {text!r}")
-    if not 0 < width < math.inf:
-        raise SecateurError(f"net: expected a width above 0 after the colon, as in {example}, got {text!r}")
+    if width not in WIDTH:
+        raise SecateurError(f"net: expected a width after the colon, as in {example}, {WIDTH}, got {text!r}")
     if name in WHOLE and width != int(width):
         raise SecateurError(
             f"net: expected a whole width after the colon of {name}, {WHOLE[name]} heads of 64 each, got {text!r}; for "
@@ -204,9 +204,11 @@ def with_hidden(spec: str, units: Sequence[int]) -> str:
 def _units(name: str, text: str) -> tuple[int, ...]:
     layers = HIDDEN[name]
     units = text.split("+")
-    if len(units) != layers or not all(number.isdecimal() and int(number) for number in units):
+    if len(units) != layers or not all(
+        number.isdecimal() and int(number[:9]) in UNITS and len(number) < 9 for number in units
+    ):
         raise SecateurError(
-            f"net {name}: hidden: expected units, one or more, of each of its {layers} hidden layers, as "
+            f"net {name}: hidden: expected units, {UNITS}, of each of its {layers} hidden layers, as "
             f"{'+'.join(['300'] * layers)}, got {text!r}"
         )
     return tuple(map(int, units))
