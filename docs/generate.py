@@ -13,6 +13,8 @@ from secateur.cli import app
 from secateur.fields import FIELDS
 from secateur.methods import METHODS, Method, Setting, bibtex
 from secateur.methods.listing import listing
+from secateur.methods.spec import knobs_of
+from secateur.ranges import Range
 from secateur.registry import Entry, get
 
 HERE = Path(__file__).parent
@@ -101,17 +103,24 @@ def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
         values.pop(name, None)
     if not values:
         return []
+    known = knobs_of(row)
     about = "At keep 0.3 of ten classes after 30 recorded epochs; shorter recordings shrink published windows."
     return [
         "## Knobs",
         "",
         about,
         "",
-        "| knob | value |",
-        "|---|---|",
-        *(f"| `{k}` | {v} |" for k, v in values.items()),
+        "| knob | value | may be |",
+        "|---|---|---|",
+        *(f"| `{k}` | {v} | {_may_be(known.get(k))} |" for k, v in values.items()),
         "",
     ]
+
+
+def _may_be(known: Range | tuple[str, ...] | None) -> str:
+    if isinstance(known, tuple):
+        return " or ".join(f"`{word}`" for word in known)
+    return "" if known is None else str(known)
 
 
 def _measured(name: str) -> list[str]:

@@ -56,7 +56,7 @@ def knobs_of(row: Method) -> dict[str, Range | tuple[str, ...]]:
     """
     knobs: dict[str, Range | tuple[str, ...]] = {}
     if row.score is not None and Use(row.score).by_epoch:
-        knobs["epochs"] = SOME
+        knobs["epochs"] = Range(-1, SOME.high, whole=True)  # -1 is the last
     entries = [get("selector", row.selector)] + ([] if row.score is None else [Use(row.score).entry])
     entries += [Use("corrected-label").entry] if row.purify else []
     knobs |= {} if row.recall else {"per_class": FLAG}  # whose selector sets the numbers of classes itself
