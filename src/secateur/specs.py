@@ -31,10 +31,10 @@ def parse(what: str, spec: str, known: Mapping[str, type[T]]) -> T:
     words = [f.name for f in dataclasses.fields(kind) if isinstance(f.default, str)]
     numbers = dict(fields_in(kind))
     own: dict[str, Any] = {}
-    for key, value in split_knobs(text, name).items():
+    for key, value in split_knobs(text, f"{what} {name}").items():
         if key not in words and key not in numbers:
             raise unknown(f"knob of {name}", key, [*words, *numbers])
-        own[key] = value if key in words else numbers[key].read(value, f"{name}: {key}")
+        own[key] = value if key in words else numbers[key].read(value, f"{what} {name}: {key}")
     try:
         return known[name](**own)
     except SecateurError as error:
