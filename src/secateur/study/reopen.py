@@ -81,10 +81,10 @@ def _check_here(about: _Data) -> None:
         raise WrongData(f"data: {about.name} exists only where it was made; call from Python with the data at hand")
     if about.name == "digits" or (about.form == "parquet" and _pattern(about.name)):
         return
-    path = Path(about.name).expanduser()
     try:
-        there = path.is_dir() or (path.is_file() and path.suffix == ".parquet")
-    except (OSError, ValueError):  # a name that no file can have
+        path = Path(about.name).expanduser()
+        there = bool(about.name) and (path.is_dir() or (path.is_file() and path.suffix == ".parquet"))
+    except (OSError, ValueError, RuntimeError):  # a name that no file, or the home of nobody, can have
         there = False
     if not there:
         raise WrongData(
@@ -105,7 +105,10 @@ def _pattern(name: str) -> bool:
     >>> _pattern("/**/*.parquet"), _pattern("/no-such-folder/*.parquet")
     (False, False)
     """
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # the home of nobody
+        return False
     if any(mark in str(path.parent) for mark in "*?[") or "**" in path.name or not path.name.endswith(".parquet"):
         return False
     try:
