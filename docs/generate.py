@@ -13,6 +13,8 @@ from secateur.cli import app
 from secateur.fields import FIELDS
 from secateur.methods import METHODS, Method, Setting, bibtex
 from secateur.methods.listing import listing
+from secateur.methods.spec import knobs_of
+from secateur.ranges import Range
 from secateur.registry import Entry, get
 
 HERE = Path(__file__).parent
@@ -107,16 +109,26 @@ def _knobs(row: Method, score: Entry | None, selector: Entry) -> list[str]:
     columns = [_values(row, score, selector, setting) for setting in settings.values()]
     if not columns[0]:
         return []
+    known = knobs_of(row)
     return [
         "## Knobs",
         "",
         "A recording shorter than the paper's shrinks windows in proportion; some knobs follow what is kept.",
         "",
-        f"| knob | {' | '.join(settings)} |",
-        "|" + "---|" * (1 + len(settings)),
-        *(f"| `{k}` | {' | '.join(f'`{values[k]}`' for values in columns)} |" for k in columns[0]),
+        f"| knob | {' | '.join(settings)} | may be |",
+        "|" + "---|" * (2 + len(settings)),
+        *(
+            f"| `{k}` | {' | '.join(f'`{values[k]}`' for values in columns)} | {_may_be(known.get(k))} |"
+            for k in columns[0]
+        ),
         "",
     ]
+
+
+def _may_be(known: Range | tuple[str, ...] | None) -> str:
+    if isinstance(known, tuple):
+        return " or ".join(f"`{word}`" for word in known)
+    return "" if known is None else f"`{known}`"
 
 
 def _values(row: Method, score: Entry | None, selector: Entry, setting: Setting) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from secateur.errors import SecateurError
 from secateur.fields import FIELDS, check
+from secateur.ranges import check_given, range_of
 
 P = ParamSpec("P")
 Kind = Literal["score", "summary", "selector"]
@@ -103,14 +104,16 @@ def _register(kind: Kind, source: str, whole_set: bool) -> Callable[[Callable[P,
         if missing := [n for n in needs if n not in known]:
             raise TypeError(f"{fn.__name__} asks for {missing}, which nothing provides")
         guard = _guarded_selector if kind == "selector" else _guarded_score
+        knobs = {n: p for n, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
+        ranges = {n: found for n, p in knobs.items() if (found := range_of(p.annotation))}
 
         @wraps(fn)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
+            check_given(ranges, bound.arguments)
             bound.apply_defaults()
             return guard(fn, needs, bound)
 
-        knobs = {n: p for n, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
         name = fn.__name__.replace("_", "-")
         ENTRIES[kind, name] = Entry(name, kind, checked, needs, knobs, source, whole_set)
         return checked

@@ -36,7 +36,8 @@ OPTIONS = {
     "record": f"{COMMON} {READING} --epochs --eval-pass --fields --net --recipe",
     "score": "--json --keep --method",
     "select": f"{LIMITS} --json --keep --method --seed",
-    "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --unlabelled",
+    "train": f"{COMMON} {READING} {TRAINING} --difficulty --objective --rule --start --subset --teacher --teacher-net "
+    "--unlabelled",
     "slim": f"{COMMON} {READING} --flops --rank --sample",
     "condense": f"{COMMON} {READING} --augment --batch --classify --eval-augment --eval-epochs --evaluate --every "
     "--init --method --compile --net --nets --per-class --rate --recording --repeats --schedule --sets "
@@ -57,7 +58,7 @@ OPTIONS = {
     "scale prune": f"{SHARDS} {DEDUP} {FILTER} --by --floor --keep --no-dedup --prefer --temperature",
     "scale instructions": f"{SCALE} --attention --cluster-by --clusters --components --embedding --epochs --features "
     "--id --indicators --keep --labels --lr --pca --quality --subsets --text-embedding --write",
-    "report": "",
+    "report": "--data",
     "methods": "--json",
     "cite": "",
 }
@@ -278,7 +279,7 @@ def test_a_rule_trains_and_says_how_often_it_visited(tmp_path):
     wrong = run("train", "digits", "--rule", "infobach", *options, code=2)
     assert "rule: expected one of" in wrong.stderr
     wrong = run("train", "digits", "--rule", "infobatch:drop=2", *options, code=2)
-    assert "rule infobatch: drop: expected 0 to 0.999, got 2" in wrong.stderr
+    assert "infobatch: drop: expected a number in [0, 0.999], got '2'" in wrong.stderr
     wrong = run("prune", "digits", "--keep", "0.5", "--method", "infobatch", code=2)
     assert "method: infobatch is a rule of pruning while training: secateur train --rule" in wrong.stderr
 

@@ -278,23 +278,27 @@ class TestBadInput:
     @pytest.mark.parametrize("neighbours", [0, -1, 60])
     def test_neighbours_that_do_not_exist_are_refused(self, neighbours, blobs):
         with pytest.raises(
-            SecateurError, match=f"neighbours: expected 1 to 59, the others there are, got {neighbours}"
+            SecateurError,
+            match=f"neighbours: expected (1 to 59, the others there are|a whole number from 1 .*), got {neighbours}",
         ):
             scores.density(blobs[0], neighbours=neighbours)
 
     @pytest.mark.parametrize("clusters", [0, 61])
     def test_clusters_that_cannot_be_filled_are_refused(self, clusters, blobs):
-        with pytest.raises(SecateurError, match=f"clusters: expected 1 to 60, the examples there are, got {clusters}"):
+        with pytest.raises(
+            SecateurError,
+            match=f"clusters: expected (1 to 60, the examples there are|a whole number from 1 .*), got {clusters}",
+        ):
             scores.ssp(blobs[0], clusters=clusters)
 
     @pytest.mark.parametrize("shrinkage", [-0.1, 1.1, float("nan")])
     def test_shrinkage_outside_its_range_is_refused(self, shrinkage, blobs):
-        with pytest.raises(SecateurError, match="shrinkage: expected 0 to 1, or None to estimate it"):
+        with pytest.raises(SecateurError, match="shrinkage: expected a number in"):
             scores.rmd(*blobs, shrinkage=shrinkage)
 
     @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
     def test_temperature_must_be_positive(self, temperature, blobs):
-        with pytest.raises(SecateurError, match="temperature: expected more than 0"):
+        with pytest.raises(SecateurError, match="temperature: expected a number in"):
             scores.rmd_weights(*blobs, temperature=temperature)
 
     def test_one_class_has_no_relative_distance(self, blobs):

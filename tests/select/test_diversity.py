@@ -215,7 +215,7 @@ class TestBadInput:
     def test_all_of_a_few_examples_need_no_neighbours_but_the_number_must_make_sense(self, pick):
         np.testing.assert_array_equal(pick(self.X, keep=1.0, neighbours=10), np.arange(8))
         for keep in (3, 8):
-            with pytest.raises(SecateurError, match="neighbours: expected 1 or more, got 0"):
+            with pytest.raises(SecateurError, match="neighbours: expected a whole number from 1 to 1,000,000, got 0"):
                 pick(self.X, keep=keep, neighbours=0)
 
     @pytest.mark.parametrize("pick", [cal, d2])

@@ -159,10 +159,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("knobs", "message"),
         [
-            ({"alpha": -0.1}, "infomax: expected alpha and iterations of 0 or more, got -0.1 and 100"),
-            ({"alpha": np.nan}, "infomax: expected alpha and iterations of 0 or more, got nan and 100"),
-            ({"iterations": -1}, "infomax: expected alpha and iterations of 0 or more, got 0.5 and -1"),
-            ({"neighbours": 0}, "neighbours: expected 1 or more, got 0"),
+            ({"alpha": -0.1}, "alpha: expected a number in .*, got -0.1"),
+            ({"alpha": np.nan}, "alpha: expected a number in .*, got nan"),
+            ({"iterations": -1}, "iterations: expected a whole number from 0 .*, got -1"),
+            ({"neighbours": 0}, "neighbours: expected a whole number from 1 .*, got 0"),
             ({"keep": 41}, "keep: expected a count from 1 to 40"),
         ],
     )

@@ -316,13 +316,14 @@ class TestBadInput:
     @pytest.mark.parametrize("knobs", [{"rate": 0.0}, {"rate": np.nan}, {"rounds": 0}, {"step": "median"}], ids=str)
     def test_impossible_steps_are_refused(self, knobs):
         with pytest.raises(
-            SecateurError, match="glister: expected a rate above 0, 1 round or more and step sum or mean"
+            SecateurError,
+            match="rate: expected a number in|rounds: expected a whole number|glister: expected .* step sum or mean",
         ):
             select.glister(self.H, self.E, self.P, self.HELD, keep=2, **knobs)
 
     @pytest.mark.parametrize("ridge", [-0.1, np.nan, np.inf])
     def test_impossible_ridges_are_refused(self, ridge):
-        with pytest.raises(SecateurError, match="regularisation: expected a number of 0 or more, got"):
+        with pytest.raises(SecateurError, match="regularisation: expected a number in .*, got"):
             select.gradmatch(self.H, self.E, keep=2, regularisation=ridge)
 
     def test_gradients_that_cancel_have_no_sum_to_match(self):

@@ -169,7 +169,7 @@ def test_a_misspelt_option_stops_before_anything_is_recorded(few_digits, tmp_pat
 
 
 def test_no_seeds_are_refused(few_digits, tmp_path):
-    with pytest.raises(SecateurError, match="seeds: expected at least 1, got 0"):
+    with pytest.raises(SecateurError, match="seeds: expected a whole number from 1 to 1,000, got 0"):
         sc.compare(few_digits[0], seeds=0, out=tmp_path / "out")
 
 

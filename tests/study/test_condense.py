@@ -365,22 +365,22 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"per_class": 0}, "per_class: expected at least 1 synthetic row a class, got 0"),
+            ({"per_class": 0}, "per_class: expected a whole number from 1 .*, got 0"),
             ({"per_class": 500}, "per_class: 500 is more than the .* rows of class"),
             ({"method": "dd"}, "method: expected one of cafe, dc, dm, dsa, idm, got 'dd'"),
-            ({"batch": 0}, "batch: expected at least 1, got 0"),
+            ({"batch": 0}, "batch: expected a whole number from 1 .*, got 0"),
             ({"init": "reel"}, "init: expected one of mosaic, noise, real, the OUT folder of a subset, got 'reel'"),
             ({"tiles": 2}, "tiles: dm has none; leave it out"),
-            ({"method": "idm", "classify": -0.1}, "classify: expected a weight of 0 or more, got -0.1"),
+            ({"method": "idm", "classify": -0.1}, "classify: expected a number in .*, got -0.1"),
             ({"method": "idm", "tiles": 0}, "tiles: 8x8 cannot be cut into 0 a side"),
             ({"method": "idm", "tiles": 2, "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
             ({"method": "cafe", "net": "mlp:0.1"}, "net: cafe aligns the blocks of a ConvNet"),
             ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
             ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc, dsa and cafe"),
             ({"method": "dc", "augment": "auto"}, "augment: dc varies nothing; .* is method dsa"),
-            ({"every": 0}, "every: expected at least 1, got 0"),
+            ({"every": 0}, "every: expected a whole number from 1 .*, got 0"),
             ({"statistics": "cifar10"}, "statistics: those of cifar10 are for images of 3 channels"),
-            ({"rate": -1.0}, "rate: expected a number above 0, got -1.0"),
+            ({"rate": -1.0}, "rate: expected a number in .*, got -1.0"),
         ],
     )
     def test_what_cannot_be_had_stops_before_anything_is_written(self, options, message, few_digits, tmp_path):

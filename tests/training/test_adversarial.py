@@ -354,11 +354,11 @@ class TestText:
         [
             ("l1:eps=1", "adversary: norm: expected one of l2, linf, got 'l1'"),
             ("l2:eps=1,rule=margins", "adversary: rule: expected one of constant, margin, .*did you mean margin"),
-            ("l2:eps=-1", "adversary: expected eps of 0 or more, got -1.0"),
-            ("l2:eps=nan", "adversary: expected eps of 0 or more, got nan"),
-            ("l2:eps=inf", "adversary: expected eps of 0 or more, got inf"),
-            ("l2:eps=1,steps=-1", "adversary: expected steps of 0 or more, got -1"),
-            ("l2:eps=1,step_size=0", "adversary: expected step_size above 0, got 0.0"),
+            ("l2:eps=-1", "adversary: eps: expected a number in .*, got -1.0"),
+            ("l2:eps=nan", "adversary: eps: expected a number in .*, got nan"),
+            ("l2:eps=inf", "adversary: eps: expected a number in .*, got inf"),
+            ("l2:eps=1,steps=-1", "adversary: steps: expected a whole number .*, got -1"),
+            ("l2:eps=1,step_size=0", "adversary: step_size: expected a number in .*, got 0.0"),
             ("linf:eps=8/255,rule=margin", "adversary: rule=margin compares eps with L2 margins; .*rule=constant"),
         ],
     )

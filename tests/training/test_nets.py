@@ -168,7 +168,7 @@ class TestBadInput:
     @pytest.mark.parametrize("width", ["nan", "inf", "-inf", "-1", "0", "-0.0"])
     @pytest.mark.parametrize("name", ["resnet9", "resnet18", "convnet3", "mlp"])
     def test_a_width_that_no_net_has(self, name, width):
-        told = f"net: expected a width above 0 after the colon, as in {name}:0.5, got '{width}'"
+        told = f"net: expected a width after the colon, as in {name}:0.5, .*, got '{width}'"
         with pytest.raises(SecateurError, match=told):
             make(f"{name}:{width}")
 
@@ -189,9 +189,7 @@ class TestBadInput:
             SecateurError, match=r"vit_small, 6 heads of 64 each, .* \(vit_small:tokens=0.7\), or vit_tiny"
         ):
             make(f"vit_small:{width}")
-        with pytest.raises(
-            SecateurError, match="net: expected a width above 0 after the colon, as in vit_tiny:2, got '0'"
-        ):
+        with pytest.raises(SecateurError, match="net: expected a width after the colon, as in vit_tiny:2, .*, got '0'"):
             make("vit_tiny:0")
         assert make("vit_tiny:2").body.head.in_features == 384
 
@@ -215,7 +213,7 @@ class TestBadInput:
             make("vit_small:token=0.7")
 
     def test_an_option_that_is_no_number(self):
-        with pytest.raises(SecateurError, match="net vit_tiny: tokens: expected a number, got 'few'"):
+        with pytest.raises(SecateurError, match="net vit_tiny: tokens: expected a number in .*, got 'few'"):
             make("vit_tiny:tokens=few")
 
     def test_a_width_before_options_that_is_no_number(self):
@@ -230,7 +228,7 @@ class TestBadInput:
         "rest", ["hidden=", "hidden=3", "hidden=3+4+5", "hidden=3+0", "hidden=3+x", "x,hidden=3+4"]
     )
     def test_hidden_units_that_are_not_the_net_s(self, rest):
-        told = "net mlp: hidden: expected units, one or more, of each of its 2 hidden layers, as 300.300, got "
+        told = "net mlp: hidden: expected units, a whole number .*, of each of its 2 hidden layers, as 300.300, got "
         with pytest.raises(
             SecateurError, match=f"{told}|net: expected a width after the colon, as in mlp:0.5, got 'x'"
         ):

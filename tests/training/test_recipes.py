@@ -54,7 +54,7 @@ def test_the_triangular_schedule_peaks_where_it_says():
     [
         ("slow", "recipe: expected one of fast, paper, sgd, got 'slow'"),
         ("sgd:speed=2", "recipe sgd: expected one of .* got 'speed'"),
-        ("sgd:lr=high", "recipe sgd: lr: expected a number, got 'high'"),
+        ("sgd:lr=high", "recipe sgd: lr: expected a number in .*, got 'high'"),
         ("sgd:name=x", "got 'name'"),
         ("sgd:vary=1", "got 'vary'"),
     ],

@@ -12,6 +12,7 @@ import click
 import typer
 
 from secateur.cli import condense, instructions, jobs, plan, scale, tables
+from secateur.cli.options import telling_ranges
 from secateur.errors import SecateurError, described, printable, reason
 
 P = ParamSpec("P")
@@ -100,12 +101,12 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     tables.cite,
 )
 for command in COMMANDS:
-    app.command()(with_manners(command))
+    app.command()(with_manners(telling_ranges(command)))
 
 group = typer.Typer(help="Prune embeddings by the shard, here or on Ray.", no_args_is_help=True, rich_markup_mode=None)
 STAGES = (scale.embed, scale.cluster, scale.filter, scale.dedup, scale.density, scale.prototypes)
 for command in (*STAGES, scale.select, scale.prune, instructions.instructions):
-    group.command()(with_manners(command))
+    group.command()(with_manners(telling_ranges(command)))
 app.add_typer(group, name="scale")
 
 

@@ -8,6 +8,7 @@ import typer
 from secateur.cli import options as o
 from secateur.cli import show
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SOME, Range
 
 
 def parse_schedule(text: str | None) -> tuple[int, int] | None:
@@ -28,10 +29,12 @@ def parse_schedule(text: str | None) -> tuple[int, int] | None:
 def condense(
     data: o.Data = "digits",
     *,
-    per_class: Annotated[int, typer.Option(help="synthetic rows of each class")],
+    per_class: Annotated[int, SOME, typer.Option(help="synthetic rows of each class")],
     method: Annotated[str, typer.Option(help="dm, dc, dsa, cafe or idm; dm is the cheapest, and takes vectors")] = "dm",
     steps: Annotated[
-        int | None, typer.Option(help="by default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe")
+        int | None,
+        NONE_OR_SOME,
+        typer.Option(help="by default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe"),
     ] = None,
     init: Annotated[
         str | None,
@@ -44,16 +47,22 @@ def condense(
         str | None, typer.Option(help="off, auto, or families as color_crop_cutout_flip_scale_rotate")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="how far rows move a step; 1 for dm, 0.2 for idm, 0.1 for the others")
+        float | None,
+        Range(0, 1e30, above=True),
+        typer.Option(help="how far rows move a step; 1 for dm, 0.2 for idm, 0.1 for the others"),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="real rows of each class a step, 256 by default")] = None,
+    batch: Annotated[int | None, SOME, typer.Option(help="real rows of each class a step, 256 by default")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class; of cafe at most"),
     ] = None,
-    tiles: Annotated[int | None, typer.Option(help="of idm: images in one, a side; 2, and 1 below 16 pixels")] = None,
+    tiles: Annotated[
+        int | None,
+        Range(1, 64, whole=True),
+        typer.Option(help="of idm: images in one, a side; 2, and 1 below 16 pixels"),
+    ] = None,
     classify: Annotated[
-        float | None, typer.Option(help="of idm: the weight of cross-entropy; 0.5, and 0.1 from 50 a class on")
+        float | None, AMOUNT, typer.Option(help="of idm: the weight of cross-entropy; 0.5, and 0.1 from 50 a class on")
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")
@@ -62,13 +71,19 @@ def condense(
         str, typer.Option(help="to normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
     ] = "data",
     every: Annotated[
-        int | None, typer.Option(help="steps between two checkpoints, with the images so far; 100, or a tenth")
+        int | None, SOME, typer.Option(help="steps between two checkpoints, with the images so far; 100, or a tenth")
     ] = None,
-    sets: Annotated[int, typer.Option(help="learn so many sets apart; the papers judge 5")] = 1,
+    sets: Annotated[
+        int, Range(1, 1_000, whole=True), typer.Option(help="learn so many sets apart; the papers judge 5")
+    ] = 1,
     nets: Annotated[str | None, typer.Option(help="nets to judge with, separated by ; as convnet3;resnet9;mlp")] = None,
-    repeats: Annotated[int, typer.Option(help="nets trained on each set; the papers take 20")] = 3,
+    repeats: Annotated[
+        int, Range(1, 1_000, whole=True), typer.Option(help="nets trained on each set; the papers take 20")
+    ] = 3,
     eval_epochs: Annotated[
-        int | None, typer.Option(help="epochs of judging, and one more as published; 1000 varied, else 300")
+        int | None,
+        NONE_OR_SOME,
+        typer.Option(help="epochs of judging, and one more as published; 1000 varied, else 300"),
     ] = None,
     eval_augment: Annotated[
         str | None, typer.Option(help="augmentation of judging, several as 'auto;off'; the method's by default")

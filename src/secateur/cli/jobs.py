@@ -8,6 +8,7 @@ import typer
 
 from secateur.cli import options as o
 from secateur.cli import show
+from secateur.ranges import PART, ROWS, SHARE, SOME
 
 
 @o.works_on_data
@@ -151,6 +152,9 @@ def train(
     *,
     subset: Annotated[Path | None, typer.Option(help="the OUT folder of a pruning; all of the data by default")] = None,
     teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
+    teacher_net: Annotated[
+        str | None, typer.Option(help="the net of the teacher, needed where it is your own and other than --net")
+    ] = None,
     distill: o.Distill = "auto",
     adversary: o.Adversary = "off",
     rule: Annotated[
@@ -176,7 +180,8 @@ def train(
     from secateur.study.train import train as run
 
     result = run(
-        data, subset=subset, teacher=teacher, distill=distill, net=net, recipe=recipe, epochs=epochs, budget=budget,
+        data, subset=subset, teacher=teacher, teacher_net=teacher_net, distill=distill, net=net, recipe=recipe,
+        epochs=epochs, budget=budget,
         adversary=adversary, rule=rule, objective=objective, start=start, unlabelled=unlabelled, difficulty=difficulty,
         **job.options,
     )  # fmt: skip
@@ -211,11 +216,11 @@ def slim(
     model: Annotated[Path, typer.Argument(help="the OUT folder or model file of an mlp or a vit_tiny")],
     data: o.Data = "digits",
     *,
-    flops: Annotated[float, typer.Option(help="the fraction of its multiply-adds to keep")],
+    flops: Annotated[float, PART, typer.Option(help="the fraction of its multiply-adds to keep")],
     rank: Annotated[
         str, typer.Option(help="which units stay: r2d2, representative, data, magnitude or random")
     ] = "r2d2",
-    sample: Annotated[int, typer.Option(help="how many rows to look at")] = 1000,
+    sample: Annotated[int, ROWS, typer.Option(help="how many rows to look at")] = 1000,
     job: o.Job,
 ) -> None:
     """Make a trained net cheaper without training: take out hidden units, by its weights and unlabelled rows."""
@@ -239,12 +244,12 @@ def mine(
     data: o.Data,
     pool: Annotated[str, typer.Argument(help="DATA whose labels, if any, are not looked at")],
     *,
-    top: Annotated[int | None, typer.Option(help="take so many rows of each class, the surest")] = None,
+    top: Annotated[int | None, ROWS, typer.Option(help="take so many rows of each class, the surest")] = None,
     at_least: Annotated[
-        float | None, typer.Option(help="take rows of this confidence: cosine to the class mean")
+        float | None, SHARE, typer.Option(help="take rows of this confidence: cosine to the class mean")
     ] = None,
     per_class: Annotated[
-        int | None, typer.Option(help="condense what was mined to so many rows of each class; writes OUT/joint")
+        int | None, SOME, typer.Option(help="condense what was mined to so many rows of each class; writes OUT/joint")
     ] = None,
     condense_with: Annotated[
         str | None,

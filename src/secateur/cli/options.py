@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.models import ParameterInfo
 
 from secateur.errors import SecateurError
+from secateur.ranges import BYTES, NONE_OR_ROWS, SEED, SIDE, SOME, THREADS, range_of
 
 _HELP_DATA = "digits (bundled), a folder of images by class, parquet files or a glob, a saved data set, or a hub name"
 
 Data = Annotated[str, typer.Argument(help=_HELP_DATA)]
 OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="the folder of an earlier run")]
 Out = Annotated[Path, typer.Option(help="folder for everything the command writes")]
-Seed = Annotated[int, typer.Option(help="where every random stream starts")]
+Seed = Annotated[int, SEED, typer.Option(help="where every random stream starts")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Threads = Annotated[int | None, typer.Option(help="processor threads for training")]
+Threads = Annotated[int | None, THREADS, typer.Option(help="processor threads for training")]
 Force = Annotated[bool, typer.Option("--force", help="start over: delete what an earlier run wrote to OUT")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON, and no progress")]
 
@@ -26,7 +28,7 @@ Input = Annotated[str | None, typer.Option(help="the input column; guessed where
 Label = Annotated[str | None, typer.Option(help="the label column; guessed where there is no doubt")]
 Split = Annotated[str | None, typer.Option(help="the split to prune")]
 Test = Annotated[str | None, typer.Option(help="the split to test on")]
-Size = Annotated[int | None, typer.Option(help="bring images to squares of this side")]
+Size = Annotated[int | None, SIDE, typer.Option(help="bring images to squares of this side")]
 OnRare = Annotated[
     str, typer.Option(help="classes with a single example: stop, keep them, or drop their rows and list them")
 ]
@@ -41,9 +43,11 @@ Net = Annotated[
 Recipe = Annotated[str, typer.Option(help="how it trains: sgd, fast or paper, with changes as fast:lr=0.1,crop=4")]
 RecordRecipe = Annotated[str, typer.Option(help="how the run that is watched trains")]
 RecordEpochs = Annotated[
-    int | None, typer.Option(help="epochs to record; the recipe's, or half of them where the method needs no more")
+    int | None,
+    SOME,
+    typer.Option(help="epochs to record; the recipe's, or half of them where the method needs no more"),
 ]
-Epochs = Annotated[int | None, typer.Option(help="epochs of full training, which budgets are counted from")]
+Epochs = Annotated[int | None, SOME, typer.Option(help="epochs of full training, which budgets are counted from")]
 Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
 Distill = Annotated[
     str,
@@ -62,6 +66,7 @@ Method = Annotated[
 Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
 MinPerClass = Annotated[
     int | None,
+    NONE_OR_ROWS,
     typer.Option(
         help="each class keeps at least so many, or all it has; by default 1 for methods that choose inside classes, "
         "where that many rows are kept"
@@ -108,9 +113,22 @@ def parse_memory(text: str | None) -> int | None:
         return None
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
     try:
-        return int(float(number) * 1024 ** " KMGT".index(unit or " "))
-    except ValueError:
+        size = int(float(number) * 1024 ** " KMGT".index(unit or " "))
+        if size not in BYTES:
+            raise ValueError(text)
+        return size
+    except (ValueError, OverflowError):  # of infinity
         raise SecateurError(f"memory: expected a size such as 8G or 512M, got {text!r}") from None
+
+
+def telling_ranges(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, the help of its numbers ending in what they may be."""
+    for parameter in inspect.signature(command).parameters.values():
+        known = range_of(parameter.annotation)
+        for option in getattr(parameter.annotation, "__metadata__", ()):
+            if known is not None and isinstance(option, ParameterInfo) and not (option.help or "").endswith("]"):
+                option.help = f"{option.help} [{known}]"
+    return command
 
 
 @dataclass(frozen=True)

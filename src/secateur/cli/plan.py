@@ -7,6 +7,7 @@ import typer
 
 from secateur.cli import options as o
 from secateur.cli import show
+from secateur.ranges import POSITIVE
 
 
 @o.works_on_data
@@ -26,7 +27,7 @@ def plan(
     start: Annotated[
         Path | None, typer.Option(help="OUT folder or model file of a trained net: forecast its fine-tuning")
     ] = None,
-    reach: Annotated[float | None, typer.Option(help="the training loss to come to, in nats, as 0.3")] = None,
+    reach: Annotated[float | None, POSITIVE, typer.Option(help="the training loss to come to, in nats, as 0.3")] = None,
     kernel: Annotated[str, typer.Option(help="the forecast goes by all weights, jacobian, or by the last-layer")] = (
         "jacobian"
     ),

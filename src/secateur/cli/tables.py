@@ -8,6 +8,7 @@ import typer
 from secateur.cli import options as o
 from secateur.cli import show
 from secateur.errors import SecateurError
+from secateur.ranges import Range
 
 
 @o.works_on_data
@@ -21,7 +22,9 @@ def compare(
         str, typer.Option(help="rules of pruning while training, separated by ;, as infobatch;random:keep=0.5,every=2")
     ] = "",
     keep: Annotated[str, typer.Option(help="fractions or counts, separated by commas")] = "0.1,0.3",
-    seeds: Annotated[int, typer.Option(help="how often each cell is selected and trained")] = 1,
+    seeds: Annotated[
+        int, Range(1, 1_000, whole=True), typer.Option(help="how often each cell is selected and trained")
+    ] = 1,
     repeat_recording: Annotated[
         bool, typer.Option("--repeat-recording", help="record once a seed, so that the spread has the recording in it")
     ] = False,
@@ -102,17 +105,21 @@ def report(
     beside: Annotated[
         list[Path] | None, typer.Argument(metavar="OUT2", help="other condensed sets of the same data")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="DATA of the run; by default what OUT names, if that lies on this machine, unchanged"),
+    ] = None,
 ) -> None:
     """Write OUT/report.html again, with pictures where the data can be found again."""
     from secateur.report import is_scale, write_report, write_scale_report
     from secateur.study.out import Out
-    from secateur.study.session import reopen
+    from secateur.study.reopen import reopen
 
     if is_scale(out):
         show.pairs([["report", str(write_scale_report(out))]])
         return
     try:
-        source = reopen(Out(out))
+        source = reopen(Out(out), data)
     except SecateurError as error:
         source = None
         typer.echo(f"no pictures: {error}", err=True)

@@ -1,7 +1,7 @@
 """A condenser that aligns features at every depth: CAFE, which also asks that class means tell real rows apart."""
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from secateur.condensation.passes import lies_last
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SHARE, SOME, Range, check_fields
 from secateur.training.nets.small import ConvNet
 
 EARLY = 0.1
@@ -69,18 +70,21 @@ class CAFE:
     real rows of each class that accuracy is measured on. matches, epochs: of a net, and between two, at most.
     """
 
-    rate: float = 0.1
-    momentum: float = 0.5
+    rate: Annotated[float, Range(0, 1e30, above=True)] = 0.1
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.5
     init: str = "noise"
     augment: str | None = "off"
-    steps: int = 2000
-    batch: int = 256
-    tell_apart: float = 0.01
-    calm: float = 0.04
-    restless: float = 0.03
-    query: int = 128
-    matches: int = 50
-    epochs: int = 50
+    steps: Annotated[int, NONE_OR_SOME] = 2000
+    batch: Annotated[int, SOME] = 256
+    tell_apart: Annotated[float, AMOUNT] = 0.01
+    calm: Annotated[float, SHARE] = 0.04
+    restless: Annotated[float, SHARE] = 0.03
+    query: Annotated[int, SOME] = 128
+    matches: Annotated[int, SOME] = 50
+    epochs: Annotated[int, NONE_OR_SOME] = 50
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Images alone, whose depths are known."""

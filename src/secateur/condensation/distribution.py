@@ -1,7 +1,7 @@
 """Condensers that bring class means of features together: DM under random nets, IDM under nets that learn."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from secateur.condensation.passes import Passes
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SIDE, SOME, Range, check_fields
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class DM:
     batch: real rows of each class a step.
     """
 
-    rate: float = 1.0
-    momentum: float = 0.5
+    rate: Annotated[float, Range(0, 1e30, above=True)] = 1.0
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.5
     init: str = "real"
     augment: str | None = "auto"
-    steps: int = 20_000
-    batch: int = 256
+    steps: Annotated[int, NONE_OR_SOME] = 20_000
+    batch: Annotated[int, SOME] = 256
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Everything can be matched: images, and vectors under an mlp."""
@@ -60,17 +64,20 @@ class IDM:
     learns when it is its turn. tiles: a side of an image, by default `mosaic.side_for` it.
     """
 
-    rate: float = 0.2
-    momentum: float = 0.5
+    rate: Annotated[float, Range(0, 1e30, above=True)] = 0.2
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.5
     init: str = "mosaic"
     augment: str | None = "auto"
-    steps: int = 20_000
-    batch: int | None = None
-    classify: float | None = None
-    fresh: int | None = None
-    nets: int = 100
-    lessons: int = 10
-    tiles: int | None = None
+    steps: Annotated[int, NONE_OR_SOME] = 20_000
+    batch: Annotated[int | None, SOME] = None
+    classify: Annotated[float | None, AMOUNT] = None
+    fresh: Annotated[int | None, SOME] = None
+    nets: Annotated[int, SOME] = 100
+    lessons: Annotated[int, NONE_OR_SOME] = 10
+    tiles: Annotated[int | None, SIDE] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def check(self, real: Real, per_class: int, net: nn.Module) -> None:
         """Images that can be cut."""

@@ -1,7 +1,7 @@
 """Condensers that match gradients: DC, and DSA, which is DC with one transform on both sides."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from secateur.condensation.passes import keeps_statistics
 from secateur.condensation.real import Real
 from secateur.condensation.synthetic import Synthetic
 from secateur.errors import SecateurError
+from secateur.ranges import NONE_OR_SOME, SOME, Range, check_fields
 
 SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """By rows a class: how often a net is matched, and for how many epochs it learns from the synthetic rows in between."""
@@ -25,14 +26,17 @@ class DC:
     batch: real rows of each class a match. matches, epochs: in place of SCHEDULE.
     """
 
-    rate: float = 0.1
-    momentum: float = 0.5
+    rate: Annotated[float, Range(0, 1e30, above=True)] = 0.1
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.5
     init: str = "noise"
     augment: str | None = "off"
-    steps: int = 1000
-    batch: int = 256
-    matches: int | None = None
-    epochs: int | None = None
+    steps: Annotated[int, NONE_OR_SOME] = 1000
+    batch: Annotated[int, SOME] = 256
+    matches: Annotated[int | None, SOME] = None
+    epochs: Annotated[int | None, NONE_OR_SOME] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def schedule(self, per_class: int) -> tuple[int, int]:
         """Matches a net, and epochs between two. Raises SecateurError for a count without a published one.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from secateur.data.rare import check_told_apart, rare_rows
 from secateur.data.rows import Rows
 from secateur.data.scan import scan
 from secateur.errors import DataError
+from secateur.ranges import BYTES, SIDE, in_ranges
 
 Progress = Callable[[str, int, int], None]
 UNLABELLED = ("unlabelled",)
@@ -104,6 +105,7 @@ class Source:
         return self._open_test()
 
 
+@in_ranges
 def open_data(
     data: Any,
     *,
@@ -111,10 +113,10 @@ def open_data(
     label: str | None = None,
     split: str | None = None,
     test: Any = None,
-    size: int | None = None,
+    size: Annotated[int | None, SIDE] = None,
     on_bad: Literal["stop", "skip"] = "stop",
     on_rare: Literal["stop", "keep", "drop"] = "stop",
-    memory: int | None = None,
+    memory: Annotated[int | None, BYTES] = None,
     cache: str | Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Source:

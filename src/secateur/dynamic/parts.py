@@ -1,12 +1,13 @@
 """Rules that train on a random part, or a part that changes now and then."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from secateur.dynamic.plans import Choosing, Heard, Memory, Plan, Progress, Rule
-from secateur.dynamic.values import check, check_keep, highest
+from secateur.dynamic.values import highest
+from secateur.ranges import KEEP, SHARE, SOME, Range, check_fields
 from secateur.registry import resolve_keep
 
 
@@ -20,14 +21,13 @@ class Redraw(Choosing):
     (2,)
     """
 
-    keep: int | float = 0.5
-    every: int = 1
+    keep: Annotated[int | float, KEEP] = 0.5
+    every: Annotated[int, SOME] = 1
     needs: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = "arXiv:2111.12621"
 
     def __post_init__(self) -> None:
-        check_keep(self.keep)
-        check("every", self.every, 1, np.inf)
+        check_fields(self)
 
     def learn(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Memory:
         if progress.epoch % self.every and "chosen" in heard.memory:
@@ -49,12 +49,12 @@ class Esps(Rule):
     np.True_
     """
 
-    keep: float = 0.5
+    keep: Annotated[float, Range(1e-9, 1)] = 0.5
     needs: ClassVar[tuple[str, ...]] = ("score",)
     source: ClassVar[str] = "ESPS, IEEE Access 2026"
 
     def __post_init__(self) -> None:
-        check("keep", self.keep, 1e-9, 1)
+        check_fields(self)
 
     def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
         assert heard.score is not None
@@ -77,16 +77,15 @@ class Swap(Choosing):
     np.int64(2)
     """
 
-    keep: float = 0.8
-    exchange: float = 0.05
+    keep: Annotated[float, Range(1e-9, 1)] = 0.8
+    exchange: Annotated[float, SHARE] = 0.05
     at: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
     needs: ClassVar[tuple[str, ...]] = ("loss", "correct")
     by_length: ClassVar[bool] = True
     source: ClassVar[str] = "arXiv:2211.10801"
 
     def __post_init__(self) -> None:
-        check("keep", self.keep, 1e-9, 1)
-        check("exchange", self.exchange, 0, 1)
+        check_fields(self)
 
     def learn(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Memory:
         if "chosen" not in heard.memory:

@@ -1,12 +1,13 @@
 """Rules that keep the highest of a running score."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from secateur.dynamic.plans import Choosing, Heard, Memory, Progress
-from secateur.dynamic.values import check, check_keep, highest
+from secateur.dynamic.values import highest
+from secateur.ranges import AMOUNT, KEEP, SHARE, SOME, check_fields
 from secateur.registry import resolve_keep
 
 
@@ -25,17 +26,14 @@ class EpsGreedy(Choosing):
     (array([1, 3]), array([0.2, 2.6, 1. , 1.8]))
     """
 
-    keep: int | float = 0.5
-    epsilon: float = 0.1
-    every: int = 10
-    ema: float = 0.8
+    keep: Annotated[int | float, KEEP] = 0.5
+    epsilon: Annotated[float, SHARE] = 0.1
+    every: Annotated[int, SOME] = 10
+    ema: Annotated[float, SHARE] = 0.8
     source: ClassVar[str] = "arXiv:2111.12621"
 
     def __post_init__(self) -> None:
-        check_keep(self.keep)
-        check("epsilon", self.epsilon, 0, 1)
-        check("every", self.every, 1, np.inf)
-        check("ema", self.ema, 0, 1)
+        check_fields(self)
 
     def due(self, heard: Heard, progress: Progress) -> np.ndarray:
         return np.arange(0 if progress.epoch % self.every else len(heard))
@@ -70,8 +68,8 @@ class Ucb(EpsGreedy):
     array([0., 2.])
     """
 
-    epsilon: float = 0.0
-    c: float = 1.0
+    epsilon: Annotated[float, SHARE] = 0.0
+    c: Annotated[float, AMOUNT] = 1.0
     source: ClassVar[str] = "arXiv:2111.12621"
 
     def _spread(self, heard: Heard, step: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,13 +1,14 @@
 """Rules that skip examples learnt already, for an epoch."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from secateur.dynamic.plans import Heard, Plan, Progress, Rule
-from secateur.dynamic.values import check, check_word
+from secateur.dynamic.values import check_word
 from secateur.errors import SecateurError
+from secateur.ranges import NONE_OR_SOME, SHARE, Range, check_fields
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class InfoBatch(Rule):
     (3, np.float64(4.0))
     """
 
-    drop: float = 0.5
-    stop: float = 0.875
+    drop: Annotated[float, Range(0, 0.999)] = 0.5
+    stop: Annotated[float, SHARE] = 0.875
     draw: Literal["apart", "exact"] = "apart"
     unbiased: ClassVar[bool] = True
     anneals: ClassVar[bool] = True
@@ -34,8 +35,7 @@ class InfoBatch(Rule):
     source: ClassVar[str] = "arXiv:2303.04947"
 
     def __post_init__(self) -> None:
-        check("drop", self.drop, 0, 0.999)
-        check("stop", self.stop, 0, 1)
+        check_fields(self)
         check_word("draw", self.draw, ("apart", "exact"))
 
     def plan(self, heard: Heard, progress: Progress, rng: np.random.Generator) -> Plan:
@@ -69,9 +69,9 @@ class Kakurenbo(Rule):
     [1, 2, 3]
     """
 
-    hide: float = 0.3
-    confidence: float = 0.7
-    warmup: int = 5
+    hide: Annotated[float, Range(0, 0.999)] = 0.3
+    confidence: Annotated[float, SHARE] = 0.7
+    warmup: Annotated[int, NONE_OR_SOME] = 5
     rate: Literal["cap", "realised", "none"] = "cap"
     factors: tuple[float, ...] = (1.0, 0.8, 0.6, 0.4)
     switch: tuple[float, ...] = (1 / 3, 2 / 3, 8 / 9)
@@ -80,8 +80,7 @@ class Kakurenbo(Rule):
     source: ClassVar[str] = "arXiv:2310.10102"
 
     def __post_init__(self) -> None:
-        check("hide", self.hide, 0, 0.999)
-        check("confidence", self.confidence, 0, 1)
+        check_fields(self)
         check_word("rate", self.rate, ("cap", "realised", "none"))
         if len(self.factors) != len(self.switch) + 1:
             raise SecateurError(f"factors: expected one more than switch has, got {self.factors} and {self.switch}")

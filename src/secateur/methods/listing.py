@@ -9,6 +9,8 @@ from secateur.dynamic.rules import RULES
 from secateur.methods.condensers import CONDENSERS
 from secateur.methods.model import Method, Setting
 from secateur.methods.rows import METHODS
+from secateur.methods.spec import knobs_of
+from secateur.ranges import Range
 from secateur.registry import ENTRIES
 
 
@@ -36,6 +38,7 @@ def listing() -> list[dict[str, Any]]:
                 "source": "; ".join(row.cite),
                 "summary": row.summary,
                 "how": score + row.selector,
+                "ranges": {n: str(k) if isinstance(k, Range) else " or ".join(k) for n, k in knobs_of(row).items()},
             }
         )
     for (kind, name), entry in sorted(ENTRIES.items()):

@@ -8,6 +8,7 @@ import secateur.scores
 import secateur.select  # noqa: F401
 from secateur.errors import SecateurError
 from secateur.fields import FIELDS
+from secateur.ranges import PART, POSITIVE, SOME, Range
 from secateur.registry import Entry, get
 
 Published = Literal["cifar10", "cifar100", "imagenet"]
@@ -15,6 +16,17 @@ SUMMARIES = ("p-mean", "corrected-label", "rmd-weights")
 """Functions of recorded arrays that are no scores."""
 WITHOUT_LABELS = ("features", "restoration")
 """Probes that read no label where the features are given, or come from another net."""
+
+PROBED: Mapping[str, Range | tuple[str, ...]] = {
+    "runs": SOME,
+    "epochs": SOME,
+    "h": POSITIVE,
+    "steps": SOME,
+    "share": PART,
+    "part": Range(0, 1, above=True, below=True),
+    "schedule": ("geometric", "equal"),
+}
+"""What the knobs of probes may be."""
 
 
 @dataclass(frozen=True)

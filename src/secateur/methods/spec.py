@@ -1,12 +1,14 @@
 """A method as the user writes it: a name, and knobs of its score, selector and probes after a colon."""
 
 import dataclasses
-from typing import Any
+import inspect
+from typing import Any, Literal, get_args, get_origin
 
 from secateur.dynamic.rules import RULES
 from secateur.errors import SecateurError
-from secateur.methods.model import Method, Use
+from secateur.methods.model import PROBED, Method, Use
 from secateur.methods.rows import METHODS
+from secateur.ranges import FLAG, SOME, Range, range_of, split_knobs
 from secateur.registry import get, unknown
 
 
@@ -25,10 +27,9 @@ def method(spec: "str | Method") -> Method:
     if name not in METHODS:
         raise unknown("method", name, list(METHODS))
     row = METHODS[name]
-    known = _knobs(row)
+    known = knobs_of(row)
     own: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        key, _, value = part.partition("=")
+    for key, value in split_knobs(text, name).items():
         if key not in known:
             raise unknown(f"knob of {name}", key, list(known))
         own[key] = _parse(value, known[key], f"{name}: {key}")
@@ -47,24 +48,38 @@ def default_method(*, labelled: bool) -> Method:
     return method("dual:per_class=1" if labelled else "k-center")
 
 
-def _knobs(row: Method) -> dict[str, Any]:
-    """The knobs of a method's score and selector, by name, with an example value each."""
-    knobs: dict[str, Any] = {"epochs": 1} if row.score is not None and Use(row.score).by_epoch else {}
+def knobs_of(row: Method) -> dict[str, Range | tuple[str, ...]]:
+    """The knobs of a method, its score, selector and probes, by name: the range of a number, or the words to choose of.
+
+    >>> str(knobs_of(METHODS["tdds"])["decay"]), knobs_of(METHODS["k-center"])["start"]
+    ('a number in [0, 1]', ('random', 'mean'))
+    """
+    knobs: dict[str, Range | tuple[str, ...]] = {}
+    if row.score is not None and Use(row.score).by_epoch:
+        knobs["epochs"] = Range(-1, SOME.high, whole=True)  # -1 is the last
     entries = [get("selector", row.selector)] + ([] if row.score is None else [Use(row.score).entry])
     entries += [Use("corrected-label").entry] if row.purify else []
-    knobs |= {} if row.recall else {"per_class": 1}  # whose selector sets the numbers of classes itself
-    knobs |= {name: value for each in row.probes.values() for name, value in each.items()}
+    knobs |= {} if row.recall else {"per_class": FLAG}  # whose selector sets the numbers of classes itself
+    knobs |= {name: PROBED[name] for each in row.probes.values() for name in each}
     for entry in entries:
         for name, parameter in entry.knobs.items():
             if name not in ("keep", "rng", "cutoff_by", "initial"):
-                knobs[name] = parameter.default
+                knobs[name] = _declared(parameter, f"{entry.name}: {name}")
     return knobs
 
 
-def _parse(text: str, like: Any, where: str) -> Any:
-    if isinstance(like, str):
-        return text
-    try:
-        return int(text) if isinstance(like, int) else float(text)
-    except ValueError:
-        raise SecateurError(f"{where}: expected a number, got {text!r}") from None
+def _declared(parameter: inspect.Parameter, where: str) -> Range | tuple[str, ...]:
+    """What a knob's annotation says that it may be."""
+    if get_origin(parameter.annotation) is Literal:
+        return get_args(parameter.annotation)
+    if (found := range_of(parameter.annotation)) is None:
+        raise TypeError(f"{where} declares no range; annotate it, as Annotated[float, Range(0, 1)]")
+    return found
+
+
+def _parse(text: str, known: Range | tuple[str, ...], where: str) -> Any:
+    if isinstance(known, Range):
+        return known.read(text, where)
+    if text not in known:
+        raise unknown(where, text, list(known))
+    return text

@@ -4,13 +4,14 @@ A class number that no example carries counts for nothing. An example alone in i
 0: it ranks as the easiest, so keep small classes with a class floor.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from secateur.errors import SecateurError
 from secateur.geometry import Metric, blocks, class_means, class_medians, k_means, nearest, to_centres, unit
+from secateur.ranges import POSITIVE, SEED, SHARE, SOME
 from secateur.registry import score, summary, unknown
 
 Rows = Float[np.ndarray, "examples dims"]
@@ -40,7 +41,7 @@ def prototype(features: Rows, labels: Labels, *, metric: Metric = "cosine") -> S
 
 
 @score(source="arXiv:2206.14486", whole_set=True)
-def ssp(features: Rows, *, clusters: int = 10, seed: int = 0) -> Score:
+def ssp(features: Rows, *, clusters: Annotated[int, SOME] = 10, seed: Annotated[int, SEED] = 0) -> Score:
     """Self-supervised prototypes: 1 - cosine to the nearest centroid of k-means on rows brought to length 1.
 
     Needs no labels. clusters: the paper takes the number of classes, and finds that it matters little within a factor
@@ -72,7 +73,7 @@ def moderate(features: Rows, labels: Labels, *, centre: Literal["mean", "median"
 
 
 @score(source="Angiulli & Pizzuti, PKDD 2002; their sum over the neighbours, divided by how many", whole_set=True)
-def density(features: Rows, *, neighbours: int = 20, metric: Metric = "euclidean") -> Score:
+def density(features: Rows, *, neighbours: Annotated[int, SOME] = 20, metric: Metric = "euclidean") -> Score:
     """Mean distance to the nearest other examples: high where examples are sparse, 0 for one with enough duplicates.
 
     metric: `euclidean`, or `cosine` for 1 - cosine. 20 neighbours are our default.
@@ -85,7 +86,7 @@ def density(features: Rows, *, neighbours: int = 20, metric: Metric = "euclidean
 
 
 @score(source="arXiv:2304.10127; minus the relative distance, so that higher is harder", whole_set=True)
-def rmd(features: Rows, labels: Labels, *, shrinkage: float | None = None) -> Score:
+def rmd(features: Rows, labels: Labels, *, shrinkage: Annotated[float | None, SHARE] = None) -> Score:
     """Relative Mahalanobis difficulty: squared distance to the mean of the class, less that to the mean of all.
 
     The first is in units of the covariance within classes (one for all classes), the second of the covariance of all
@@ -107,7 +108,13 @@ def rmd(features: Rows, labels: Labels, *, shrinkage: float | None = None) -> Sc
 
 
 @summary(source="arXiv:2304.10127", whole_set=True)
-def rmd_weights(features: Rows, labels: Labels, *, temperature: float = 0.7, shrinkage: float | None = None) -> Score:
+def rmd_weights(
+    features: Rows,
+    labels: Labels,
+    *,
+    temperature: Annotated[float, POSITIVE] = 0.7,
+    shrinkage: Annotated[float | None, SHARE] = None,
+) -> Score:
     """How much the regularisation of an example counts by its `rmd`: 1 for the hardest, in (0, 1] for the others.
 
     exp((rmd - highest rmd) / temperature). An example far harder than all others leaves them hardly any weight: raise

@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from secateur.errors import SecateurError
+from secateur.ranges import SHARE, SOME, Range
 from secateur.registry import score, summary
 
 Each = Float[np.ndarray, "epochs examples"]
@@ -60,7 +61,7 @@ def aum_prob(p_target: Each, p_other: Each) -> Score:
 
 
 @score(source="arXiv:2306.05175")
-def dyn_unc(p_target: Each, *, window: int = 10) -> Score:
+def dyn_unc(p_target: Each, *, window: Annotated[int, SOME] = 10) -> Score:
     """Mean, over sliding windows, of the standard deviation (unbiased) of the label's probability in the window.
 
     Departs from the authors' code, which multiplies by 10 and leaves out the window that ends at the last epoch.
@@ -72,7 +73,7 @@ def dyn_unc(p_target: Each, *, window: int = 10) -> Score:
 
 
 @score(source="arXiv:2502.06905")
-def dual(p_target: Each, *, window: int = 10) -> Score:
+def dual(p_target: Each, *, window: Annotated[int, SOME] = 10) -> Score:
     """Uncertainty times difficulty, window by window: mean of (1 - mean probability) * standard deviation (unbiased).
 
     Needs only the first part of a training run. Departs from the authors' code in its factor 10 alone.
@@ -84,7 +85,7 @@ def dual(p_target: Each, *, window: int = 10) -> Score:
 
 
 @score(source="arXiv:2311.13613")
-def tdds(kl_step: Each, *, window: int = 10, decay: float = 0.9) -> Score:
+def tdds(kl_step: Each, *, window: Annotated[int, SOME] = 10, decay: Annotated[float, SHARE] = 0.9) -> Score:
     """Spread of the epoch-to-epoch divergence inside sliding windows, averaged with most weight on the newest.
 
     A window of J epochs holds J - 1 divergences; its spread is the length of their deviations from their mean (not
@@ -135,7 +136,10 @@ def soft_label_entropy(logits_mean: Float[np.ndarray, "examples classes"]) -> Sc
 
 @summary(source="arXiv:2412.10091")
 def corrected_label(
-    logits_mean: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, " examples"], *, outlier: float = 0.0
+    logits_mean: Float[np.ndarray, "examples classes"],
+    labels: Int[np.ndarray, " examples"],
+    *,
+    outlier: Annotated[float, Range(0, 1, below=True)] = 0.0,
 ) -> Int[np.ndarray, " examples"]:
     """The label that the mean logits of the run speak for; -1 for an outlier, which no class dominates.
 

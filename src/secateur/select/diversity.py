@@ -1,12 +1,13 @@
 """Selectors that set an example, or what a net says of it, against its neighbours. Ties go to the lower id."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
 from secateur.errors import SecateurError
 from secateur.geometry import Neighbours, nearest
+from secateur.ranges import AMOUNT, SOME
 from secateur.registry import selector
 from secateur.select.geometric import farthest_first
 from secateur.select.ranked import hardest
@@ -50,7 +51,7 @@ def contextual_diversity(p_final: Probabilities, *, keep: int | float, rng: np.r
 
 
 @selector(source="arXiv:2109.03764")
-def cal(features: Rows, p_final: Probabilities, *, keep: int | float, neighbours: int = 10) -> Ids:
+def cal(features: Rows, p_final: Probabilities, *, keep: int | float, neighbours: Annotated[int, SOME] = 10) -> Ids:
     """Contrastive examples: those of which the net says something else than of their neighbours in feature space.
 
     Keeps the largest mean of KL(p(neighbour) || p(example)) over the nearest neighbours. Departs from the paper, whose
@@ -78,9 +79,9 @@ def d2(
     features: Rows,
     *,
     keep: int | float,
-    neighbours: int = 5,
-    gamma: float = 0.1,
-    gamma_forward: float = 1.0,
+    neighbours: Annotated[int, SOME] = 5,
+    gamma: Annotated[float, AMOUNT] = 0.1,
+    gamma_forward: Annotated[float, AMOUNT] = 1.0,
     kernel: Literal["squared", "plain"] = "squared",
     unit: Literal["features", "median"] = "features",
 ) -> Ids:

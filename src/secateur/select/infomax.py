@@ -1,10 +1,13 @@
 """InfoMax: the most informative set, where what near examples share counts once. A quadratic programme on a graph."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float, Int, Num
 from scipy import sparse
 
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SOME
 from secateur.registry import selector
 from secateur.select.similarity import near_similarity
 
@@ -19,9 +22,9 @@ def infomax(
     features: Float[np.ndarray, "examples dims"],
     *,
     keep: int | float,
-    neighbours: int = 10,
-    alpha: float = 0.5,
-    iterations: int = 100,
+    neighbours: Annotated[int, SOME] = 10,
+    alpha: Annotated[float, AMOUNT] = 0.5,
+    iterations: Annotated[int, NONE_OR_SOME] = 100,
 ) -> Ids:
     """Hard and unlike each other: the sum of the scores less alpha times the similarity of every ordered pair kept.
 

@@ -3,12 +3,13 @@
 Weights are the papers' own, not normalised. CRAIG and GradMatch are run class by class in the published codes.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, POSITIVE, SOME
 from secateur.registry import Weighted, selector
 from secateur.select.greedy import lazy_facility
 from secateur.select.last_layer import (
@@ -65,7 +66,9 @@ def _cluster_sizes(similarity: Float[np.ndarray, "keep examples"], ids: Ids) -> 
 
 
 @selector(source="arXiv:2103.00123")
-def gradmatch(features: Rows, errors: Errors, *, keep: int | float, regularisation: float = 0.5) -> Weighted:
+def gradmatch(
+    features: Rows, errors: Errors, *, keep: int | float, regularisation: Annotated[float, AMOUNT] = 0.5
+) -> Weighted:
     """GradMatch: examples and weights w >= 0 whose weighted gradients add up to the sum of all of them.
 
     Orthogonal matching pursuit for |sum_i w_i g_i - sum of all g|^2 + regularisation * |w|^2, of last-layer gradients.
@@ -128,8 +131,8 @@ def glister(
     validation: Bool[np.ndarray, " examples"],
     *,
     keep: int | float,
-    rate: float = 0.05,
-    rounds: int = 15,
+    rate: Annotated[float, POSITIVE] = 0.05,
+    rounds: Annotated[int, SOME] = 15,
     step: Literal["sum", "mean"] = "sum",
 ) -> Ids:
     """GLISTER: what a gradient step on would lower the validation loss most, looked at anew in each of `rounds`.

@@ -1,9 +1,12 @@
 """Selectors that rank: each returns the sorted ids to keep. Ties go to the lower id."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float, Int, Num
 
 from secateur.errors import SecateurError
+from secateur.ranges import Range
 from secateur.registry import selector
 
 Scores = Num[np.ndarray, " examples"]
@@ -42,7 +45,7 @@ def middle(scores: Scores, *, keep: int | float) -> Ids:
 
 
 @selector(source="arXiv:2107.07075")
-def offset(scores: Scores, *, keep: int | float, drop: float = 0.05) -> Ids:
+def offset(scores: Scores, *, keep: int | float, drop: Annotated[float, Range(0, 1, below=True)] = 0.05) -> Ids:
     """The highest scores after leaving out the `drop` fraction that scores highest of all: often label noise.
 
     >>> offset(np.array([1., 4., 3., 2.]), keep=2, drop=0.25)

@@ -1,11 +1,12 @@
 """Selectors that spread what they keep: over score strata, around a difficulty, over classes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, POSITIVE, SHARE, SOME, Range
 from secateur.registry import selector
 from secateur.select.ranked import apportion
 
@@ -19,8 +20,8 @@ def ccs(
     *,
     keep: int | float,
     rng: np.random.Generator,
-    cutoff: float = 0.0,
-    strata: int = 50,
+    cutoff: Annotated[float, Range(0, 1, below=True)] = 0.0,
+    strata: Annotated[int, SOME] = 50,
     cutoff_by: Scores | None = None,
 ) -> Ids:
     """Coverage-centric selection: leave out the hardest, then draw evenly over strata of the score.
@@ -74,8 +75,8 @@ def beta(
     *,
     keep: int | float,
     rng: np.random.Generator,
-    c_d: float = 4.0,
-    total: float = 16.0,
+    c_d: Annotated[float, AMOUNT] = 4.0,
+    total: Annotated[float, POSITIVE] = 16.0,
 ) -> Ids:
     """Beta sampling: draw by score times a Beta density over the mean probability, easier the less is kept.
 
@@ -169,7 +170,9 @@ def drop_quotas(
 
 
 @selector(source="arXiv:2402.05356")
-def flexrand(scores: Scores, *, keep: int | float, rng: np.random.Generator, split: float = 0.5) -> Ids:
+def flexrand(
+    scores: Scores, *, keep: int | float, rng: np.random.Generator, split: Annotated[float, SHARE] = 0.5
+) -> Ids:
     """FlexRand: half at random from the easy part, half from the hard part; a part too small for its half stays whole.
 
     The easy part is the round(split * N) lowest scores, the hard part the others. The part that `split` makes the
@@ -213,7 +216,7 @@ def floored(
     labels: Int[np.ndarray, " examples"],
     *,
     keep: int | float,
-    floor: float = 0.5,
+    floor: Annotated[float, SHARE] = 0.5,
     side: Literal["hard", "easy"] = "hard",
 ) -> Ids:
     """The hardest (or easiest) of all, after each class has kept a part of an even share: the floor of the SSP paper.

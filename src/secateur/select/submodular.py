@@ -4,11 +4,13 @@ Each compares features by 0.5 + 0.5 cosine (`similarity.py`). DeepCore compares 
 """
 
 from itertools import islice
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from secateur.errors import SecateurError
+from secateur.ranges import NONE_OR_SOME, PART, POSITIVE
 from secateur.registry import selector
 from secateur.select.greedy import Facility, Gains, Rows, Similarity, lazy
 from secateur.select.greedy import Ids as Some
@@ -19,7 +21,13 @@ Ids = Int[np.ndarray, " keep"]
 
 
 @selector(source="Wei, Iyer & Bilmes, ICML 2015; arXiv:2204.08499 (DeepCore)")
-def facility_location(features: Features, *, keep: int | float, neighbours: int = 64, all_pairs: int = 5_000) -> Ids:
+def facility_location(
+    features: Features,
+    *,
+    keep: int | float,
+    neighbours: Annotated[int, NONE_OR_SOME] = 64,
+    all_pairs: Annotated[int, NONE_OR_SOME] = 5_000,
+) -> Ids:
     """Representatives: each example should be like some pick. Greedy on the sum over examples of the best similarity.
 
     Up to `all_pairs` examples every pair counts, and memory is 4 N^2 bytes. Above, only pairs where one is among the
@@ -36,7 +44,13 @@ def facility_location(features: Features, *, keep: int | float, neighbours: int 
 
 
 @selector(source="arXiv:2204.08499 (DeepCore)")
-def graph_cut(features: Features, *, keep: int | float, neighbours: int = 64, weight: float = 2.0) -> Ids:
+def graph_cut(
+    features: Features,
+    *,
+    keep: int | float,
+    neighbours: Annotated[int, NONE_OR_SOME] = 64,
+    weight: Annotated[float, POSITIVE] = 2.0,
+) -> Ids:
     """Like everyone, unlike each other: greedy on weight * (similarity of all to the picks) - that among the picks.
 
     weight: the papers' lambda. From 2 on no pick lowers the value, which greedy's guarantee needs, hence our default;
@@ -68,7 +82,13 @@ def _cut(rows: Rows, weight: float, keep: int) -> list[tuple[int, float]]:
 
 
 @selector(source="Lin & Bilmes, ACL 2011")
-def saturated_coverage(features: Features, *, keep: int | float, neighbours: int = 64, saturation: float = 0.1) -> Ids:
+def saturated_coverage(
+    features: Features,
+    *,
+    keep: int | float,
+    neighbours: Annotated[int, NONE_OR_SOME] = 64,
+    saturation: Annotated[float, PART] = 0.1,
+) -> Ids:
     """Enough of everything: greedy on the similarity of each example to all picks, up to a cap for each.
 
     The cap is `saturation` times its similarity to everyone (0.1: apricot's value), which about that fraction of the

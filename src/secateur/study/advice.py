@@ -1,14 +1,18 @@
 """What a person is told of condensing beside the numbers: how long it takes, and how its rows are trained on."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from secateur.condensation import Condenser, Real, Synthetic
+from secateur.condensation import CONDENSERS, Condenser, Real, Synthetic
 from secateur.errors import StoreError
+from secateur.training.nets import NETS
 
 TRAINED = "--net {} --recipe sgd --epochs 300"
 """How a net is trained on condensed rows: benchmarks/condense.md."""
+
+_PLAIN = re.compile(r"[\w.:,=+-]+")
 
 
 def how_to_train(data: Any) -> str | None:
@@ -21,12 +25,13 @@ def how_to_train(data: Any) -> str | None:
         about = Synthetic.about(saved)
     except StoreError:  # of somebody else, or damaged: nothing is advised
         return None
-    if not about.get("method") or not about.get("net"):
-        return None
+    net = str(about.get("net"))
+    if about.get("method") not in CONDENSERS or net.partition(":")[0] not in NETS or not _PLAIN.fullmatch(net):
+        return None  # somebody else's words, which may be typed again as a command
     return (
-        f"these rows were condensed by {about['method']} with {about['net']}: few rows are few steps an epoch, nets "
+        f"these rows were condensed by {about['method']} with {net}: few rows are few steps an epoch, nets "
         f"unlike that one may learn little, and recipes other than sgd may go astray in long runs "
-        f"({TRAINED.format(about['net'])})"
+        f"({TRAINED.format(net)})"
     )
 
 

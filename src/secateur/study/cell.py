@@ -176,7 +176,7 @@ def run_cell(work: Session, run: Run) -> Result:
     path = folder / "result.json"
     if not path.exists():
         _train(work, run, folder)
-    return Result.read(path, name=run.name)
+    return Result.read(path, name=run.name, folder=folder.name)
 
 
 def _train(work: Session, run: Run, folder: Path) -> None:

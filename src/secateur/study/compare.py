@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from secateur.dynamic import rule as find_rule
 from secateur.errors import SecateurError
 from secateur.methods import Method
 from secateur.methods import method as find_method
+from secateur.ranges import NONE_OR_ROWS, SEED, SOME, THREADS, Range, in_ranges
 from secateur.registry import resolve_keep
 from secateur.select.limits import Limits
 from secateur.store.files import write_json
@@ -44,32 +45,33 @@ class Comparison:
     bills: tuple[Bill, ...]
 
 
+@in_ranges
 def compare(
     data: Any,
     *,
     methods: Sequence[str | Method] = ("dual:per_class=1",),
     rules: Sequence[str | Rule] = (),
     keep: Sequence[int | float] = (0.1, 0.3),
-    seeds: int = 1,
+    seeds: Annotated[int, Range(1, 1_000, whole=True)] = 1,
     repeat_recording: bool = False,
     record_recipe: str | Recipe = "sgd",
     recipe: str | Recipe = "fast",
     out: str | Path = "secateur-out",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     net: str | None = None,
-    record_epochs: int | None = None,
-    epochs: int | None = None,
+    record_epochs: Annotated[int | None, SOME] = None,
+    epochs: Annotated[int | None, SOME] = None,
     distill: str | Distill | None = "auto",
     teachers: Sequence[str] = ("proxy",),
     validate: bool = False,
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
-    min_per_class: int | None = None,
+    min_per_class: Annotated[int | None, NONE_OR_ROWS] = None,
     must_keep: Any = None,
     exclude: Any = None,
     features: str | None = None,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -97,7 +99,7 @@ def compare(
     grid, chosen_rules = parse_grid(distill), [find_rule(rule) for rule in rules]
     with session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, validate=validate,
-        reading=reading,
+        reading=reading, named=[net, *teachers],
     ) as work:  # fmt: skip
         work.source.require_labels("comparing methods by training on what they keep")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from secateur.data.images import encode
 from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SEED, SOME, THREADS, Range, in_ranges
 from secateur.registry import unknown
 from secateur.store.files import remove, replacing
 from secateur.store.tables import Subset
@@ -29,35 +30,36 @@ from secateur.study.session import Session, session
 from secateur.training import seeding
 
 
+@in_ranges
 def condense(
     data: Any,
     *,
-    per_class: int,
+    per_class: Annotated[int, SOME],
     method: str = "dm",
-    steps: int | None = None,
+    steps: Annotated[int | None, NONE_OR_SOME] = None,
     init: str | Path | np.ndarray | None = None,
     net: str | None = None,
     augment: str | None = None,
-    rate: float | None = None,
-    batch: int | None = None,
+    rate: Annotated[float | None, Range(0, 1e30, above=True)] = None,
+    batch: Annotated[int | None, SOME] = None,
     schedule: tuple[int, int] | None = None,
-    tiles: int | None = None,
-    classify: float | None = None,
+    tiles: Annotated[int | None, Range(1, 64, whole=True)] = None,
+    classify: Annotated[float | None, AMOUNT] = None,
     compiled: bool = False,
     statistics: str = "data",
-    every: int | None = None,
-    sets: int = 1,
+    every: Annotated[int | None, SOME] = None,
+    sets: Annotated[int, Range(1, 1_000, whole=True)] = 1,
     nets: str | None = None,
-    repeats: int = 3,
-    eval_epochs: int | None = None,
+    repeats: Annotated[int, Range(1, 1_000, whole=True)] = 3,
+    eval_epochs: Annotated[int | None, NONE_OR_SOME] = None,
     eval_augment: str | None = None,
     recording: str | Path | None = None,
     soft: bool = False,
     evaluate: bool = True,
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -200,7 +202,10 @@ class _Plan:
         recorded = None
         if recording is not None:
             fingerprint = self.work.source.fingerprint
-            recorded = Recorded.open(Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class)
+            recorded = Recorded.open(
+                Path(recording), self.real, fingerprint=fingerprint, per_class=self.per_class,
+                named=[name for name in (self.net, *(nets or "").split(";")) if name],
+            )  # fmt: skip
         return Judging.make(
             self.real, nets=nets or self.ground(0).net, augment=augment or self.augment or "off", epochs=epochs,
             repeats=repeats, seed=self.seed, recorded=recorded, soft=soft, compiled=self.compiled,

@@ -1,6 +1,6 @@
 """Coresets that stand beside a condensed set: as many real rows of each class, chosen by what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,11 +47,12 @@ class Recorded:
     about: Mapping[str, Any]
 
     @classmethod
-    def open(cls, out: Path, real: Real, *, fingerprint: str, per_class: int) -> "Recorded":
+    def open(cls, out: Path, real: Real, *, fingerprint: str, per_class: int, named: Sequence[str] = ()) -> "Recorded":
         """What the OUT folder of `record` (or `prune`, or `compare`) holds; nothing is written to it.
 
-        fingerprint: of the data that `real` is of. Raises WrongData for a recording of other data, SecateurError for
-        one without a trained net, and for a class of fewer than `per_class` rows.
+        fingerprint: of the data that `real` is of. named: the nets that the user named; see `load_net`. Raises
+        WrongData for a recording of other data, SecateurError for one without a trained net, and for a class of fewer
+        than `per_class` rows.
         """
         try:
             recording, model = Recording.open(out), out / "model.safetensors"
@@ -67,7 +68,10 @@ class Recorded:
                 f"recording: {out} holds no net that was trained to the end (model.safetensors); `secateur record DATA "
                 f"--out {out}` trains one"
             )
-        net = load_teacher(out, device=real.rows.device, rows=real.rows[:2], classes=real.classes)
+        net = load_teacher(
+            out, device=real.rows.device, rows=real.rows[:2], classes=real.classes, named=named,
+            option="--nets (nets= in Python)",
+        )  # fmt: skip
         picked = {kind: by_scores(recording, kind, real, per_class) for kind in SCORED}
         about = {"net": load_about(model).spec, "epochs": recording.epochs, "model": content_hash(model.read_bytes())}
         return cls(real, net, picked, about)

@@ -106,7 +106,7 @@ def forecast(work: Session, goal: Goal, run: Run) -> Forecast:
     """
     ids = work.source.train.usable if run.subset is None else run.subset.ids
     path = model_in(Path(goal.start))
-    net = work.build_net(spec_in(path), seed=run.seed, whiten=run.recipe.whiten)
+    net = work.build_net(spec_in(path, named=(run.net,)), seed=run.seed, whiten=run.recipe.whiten)
     net = adopt(net, path, new_head=goal.new_head).eval()
     losses, start, rows = foreseen(work, net, run, goal.kernel)
     curve = smoothed(losses)

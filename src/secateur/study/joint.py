@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from secateur.data.mined import mined_rows
 from secateur.data.source import Source
 from secateur.data.synthetic import write_joint
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, FLAG, NONE_OR_SOME, SOME, Range, check_fields
 from secateur.registry import unknown
 from secateur.store.files import remove
 from secateur.store.tables import Mined
@@ -35,18 +36,21 @@ class Knobs:
     checkpoints. compile: 1 for `torch.compile`.
     """
 
-    steps: int | None = None
+    steps: Annotated[int | None, NONE_OR_SOME] = None
     init: str = ""
     net: str = ""
     augment: str = ""
-    rate: float | None = None
-    batch: int | None = None
-    matches: int | None = None
-    epochs: int | None = None
-    tiles: int | None = None
-    classify: float | None = None
-    every: int = 100
-    compile: int = 0
+    rate: Annotated[float | None, Range(0, 1e30, above=True)] = None
+    batch: Annotated[int | None, SOME] = None
+    matches: Annotated[int | None, SOME] = None
+    epochs: Annotated[int | None, NONE_OR_SOME] = None
+    tiles: Annotated[int | None, Range(1, 64, whole=True)] = None
+    classify: Annotated[float | None, AMOUNT] = None
+    every: Annotated[int, SOME] = 100
+    compile: Annotated[int, FLAG] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -191,4 +191,4 @@ def _teacher(work: Session, run: Run) -> nn.Module | None:
         return None
     sample = work.train.sample(work.source.train.usable[:2])
     classes = work.train.classes if run.aim.classifies else None
-    return load_teacher(run.teacher, device=work.device, rows=sample, classes=classes)
+    return load_teacher(run.teacher, device=work.device, rows=sample, classes=classes, named=work.named)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from secateur.data.mined import write_mined
 from secateur.data.source import Source
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, reason
+from secateur.ranges import ROWS, SEED, SHARE, SOME, THREADS, in_ranges
 from secateur.select.prototypes import check_limits, judge, prototypes, surest
 from secateur.store.files import remove, replacing
 from secateur.store.tables import Mined
@@ -33,22 +34,23 @@ BLOCK = 10_000
 """Rows of the pool that a stopped run judges again, at most."""
 
 
+@in_ranges
 def mine(
     data: Any,
     pool: Any,
     *,
     model: str | Path | None = None,
-    top: int | None = None,
-    at_least: float | None = None,
-    per_class: int | None = None,
+    top: Annotated[int | None, ROWS] = None,
+    at_least: Annotated[float | None, SHARE] = None,
+    per_class: Annotated[int | None, SOME] = None,
     condense_with: str | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
-    epochs: int | None = None,
-    seed: int = 0,
+    epochs: Annotated[int | None, SOME] = None,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -56,17 +58,19 @@ def mine(
     """Label what lies near the labelled rows: the selection of omni-supervised training; see `secateur.select.omni`.
 
     pool: read as the data are, but its labels, if it has any, are not looked at. Features come from `model`, an OUT
-    folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and
-    kept in OUT. top, at_least: so many rows of each class, and the cosine to the class mean that they must reach.
-    Writes OUT/mined.parquet, every candidate with its class and confidence, and OUT/mined/, the labelled and the mined
-    rows as a data set to `train` on, with the test split of the data. per_class: condense what was mined into so many
-    rows of each class, by condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`;
-    OUT/joint/ has these in place of the mined rows. Run again, it goes on where it stood; with other limits it mines
-    again with the same net.
+    folder or a model file; by default from a net that is trained on the data first, by net, recipe and epochs, and kept
+    in OUT. A net of your own in `model` must be named as `net` too: no file decides which code runs. top, at_least: so
+    many rows of each class, and the cosine to the class mean that they must reach. Writes OUT/mined.parquet, every
+    candidate with its class and confidence, and OUT/mined/, the labelled and the mined rows as a data set to `train`
+    on, with the test split of the data. per_class: condense what was mined into so many rows of each class, by
+    condense_with, `dm` unless told: a method of `condense` with knobs, as `dm:steps=2000`; OUT/joint/ has these in
+    place of the mined rows. Run again, it goes on where it stood; with other limits it mines again with the same net.
     """
     check_limits(top, at_least)
     how = _condensing(per_class, condense_with)
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         _check_labels(work.source)
         if how is not None:
             how.check(work.source)
@@ -75,7 +79,7 @@ def mine(
         if model is None:
             record_in(work, RecordingPlan.make(work, epochs=epochs, net=net, recipe=recipe, seed=seed))
         path = model_in(work.out.path if model is None else Path(model))
-        used = load_net(path, device=work.device)
+        used = load_net(path, device=work.device, named=work.named)
         asked = {"model": content_hash(path.read_bytes()), "pool": found.fingerprint}
         mined = _mine(work, found, used, asked, {"top": top, "at_least": at_least})
         if how is not None:

@@ -5,7 +5,7 @@ import hashlib
 import resource
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from secateur.data.tensors import Tensors
 from secateur.difficulty import Spread, contradicted, near_duplicates, spread
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import POSITIVE, SEED, SOME, THREADS, in_ranges
 from secateur.registry import resolve_keep
 from secateur.store.digests import verify_all
 from secateur.store.tables import Subset
@@ -71,6 +72,7 @@ class Outlook:
         return dataclasses.asdict(self) | {"difficulty": difficulty}
 
 
+@in_ranges
 def plan(
     data: Any,
     *,
@@ -79,18 +81,18 @@ def plan(
     record_recipe: str = "sgd",
     recipe: str | None = None,
     net: str | None = None,
-    record_epochs: int | None = None,
-    epochs: int | None = None,
+    record_epochs: Annotated[int | None, SOME] = None,
+    epochs: Annotated[int | None, SOME] = None,
     budget: str = "balanced",
     start: str | Path | None = None,
-    reach: float | None = None,
+    reach: Annotated[float | None, POSITIVE] = None,
     kernel: str = "jacobian",
     new_head: bool = False,
     subset: Subset | str | Path | None = None,
     out: str | Path | None = None,
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     quiet: bool = False,
     **reading: Any,
 ) -> Outlook:
@@ -113,7 +115,7 @@ def plan(
     tuned_on = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
     with (
         tempfile.TemporaryDirectory() as scratch,
-        session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading) as work,
+        session(data, scratch, device=device, threads=threads, quiet=quiet, reading=reading, named=[net]) as work,
     ):
         train = work.source.train
         if goal is not None:
@@ -179,7 +181,9 @@ def _near_duplicates(rows: np.ndarray, at: np.ndarray) -> float:
 def _features(work: Session, data: Tensors, ids: np.ndarray, model: Path | None, advance: Any) -> np.ndarray:
     """Features (ids, dims) by a net, or the rows flattened, pixels over 255."""
     plan = [torch.from_numpy(ids[k : k + BATCH]) for k in range(0, len(ids), BATCH)]
-    look = None if model is None else start_features(load_net(model, device=work.device), data, seed=0)
+    look = (
+        None if model is None else start_features(load_net(model, device=work.device, named=work.named), data, seed=0)
+    )
     parts: list[np.ndarray] = []
     for at, rows in zip(plan, data.batches(plan), strict=True):
         if look is not None:

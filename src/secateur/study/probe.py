@@ -61,7 +61,7 @@ def _embed(work: Session, spec: str) -> None:
     else:
         asked, before = {"features": spec}, Probed(work.out / "probes.zarr")
         done = "features" in before.fields and before.asked("features") == asked
-        net = None if done else embedder(spec, shape=work.train.shape, device=work.device)
+        net = None if done else embedder(spec, shape=work.train.shape, device=work.device, named=work.named)
         task = _Task(work, "features", asked, f"features by {spec}")
         if net is not None:
             task.fill(0, _by_batches(work, lambda rows, labels: {"features": net(rows)}, ("features",)))
@@ -120,7 +120,7 @@ def _net(work: Session, plan: RecordingPlan, probe: Probe, name: str, knobs: Kno
     if probe.nets == "none":
         return _LookedAt(None)
     if probe.nets == "proxy":
-        return _LookedAt(load_net(work.out / "model.safetensors", device=work.device))
+        return _LookedAt(load_net(work.out / "model.safetensors", device=work.device, named=work.named))
     ids, included = work.source.train.usable, None
     recipe = plan.recipe
     horizon: int | None = full_steps(recipe, len(ids))

@@ -17,7 +17,7 @@ def proxy_in(work: Session, plan: RecordingPlan) -> Result:
     spent = work.out.known["stages"]["record"]
     usable = len(work.source.train.usable)
     result = Result.tested(
-        accuracy(load_net(model, device=work.device), work.test),
+        accuracy(load_net(model, device=work.device, named=work.named), work.test),
         name="proxy",
         kept=usable,
         of=usable,

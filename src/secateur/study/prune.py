@@ -2,12 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from secateur.methods import Method, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import NONE_OR_ROWS, SEED, SOME, THREADS, in_ranges
 from secateur.registry import resolve_keep
 from secateur.store.tables import Subset
 from secateur.study.bill import make_bill, write_bills
@@ -26,6 +27,7 @@ from secateur.training.distill import Distill
 from secateur.training.recipes import Recipe
 
 
+@in_ranges
 def prune(
     data: Any,
     *,
@@ -34,21 +36,21 @@ def prune(
     record_recipe: str | Recipe = "sgd",
     recipe: str | Recipe = "fast",
     out: str | Path = "secateur-out",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     net: str | None = None,
-    record_epochs: int | None = None,
-    epochs: int | None = None,
+    record_epochs: Annotated[int | None, SOME] = None,
+    epochs: Annotated[int | None, SOME] = None,
     train: bool = False,
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     budget: str = "balanced",
-    min_per_class: int | None = None,
+    min_per_class: Annotated[int | None, NONE_OR_ROWS] = None,
     must_keep: Any = None,
     exclude: Any = None,
     eval_pass: bool = False,
     features: str | None = None,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -68,7 +70,9 @@ def prune(
     how to read the data, see `secateur.open_data`.
     """
     named = None if method is None else find_method(method)
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         chosen = named or default_method(labelled=work.source.labelled)
         if train:
             work.source.require_labels("training a student (--train)")

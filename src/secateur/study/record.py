@@ -5,13 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from secateur.data.tensors import Tensors
 from secateur.errors import SecateurError, StoreError
+from secateur.ranges import SEED, SOME, THREADS, in_ranges
 from secateur.store.files import remove
 from secateur.store.recording import Recording
 from secateur.store.schemas import parsed
@@ -105,18 +106,19 @@ def _epochs_enough(recipe: Recipe, examples: int, half_a_run: bool) -> int:
     return half.epochs if enough else recipe.epochs
 
 
+@in_ranges
 def record(
     data: Any,
     *,
-    epochs: int | None = None,
+    epochs: Annotated[int | None, SOME] = None,
     net: str | None = None,
     recipe: str | Recipe = "sgd",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     fields: Sequence[str] | None = None,
     eval_pass: bool = False,
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -127,7 +129,9 @@ def record(
     epoch, in eval mode and without augmentation, in place of the training pass. The trained proxy is saved beside the
     recording. Run again, it goes on where it stood. reading: how to read the data, see `secateur.open_data`.
     """
-    with session(data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading) as work:
+    with session(
+        data, out, device=device, threads=threads, force=force, quiet=quiet, reading=reading, named=[net]
+    ) as work:
         plan = RecordingPlan.make(
             work, epochs=epochs, net=net, recipe=recipe, seed=seed, fields=fields, eval_pass=eval_pass
         )

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from secateur.data.source import Source
 from secateur.errors import SecateurError
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method
+from secateur.ranges import NONE_OR_ROWS, SEED, in_ranges
 from secateur.registry import get, resolve_keep
 from secateur.select.limits import NO_LIMITS, Ids, Limits, Pick, constrained
 from secateur.store.files import foreseen
@@ -30,14 +31,15 @@ _LONGEST = 120
 """Characters of a method's name on disk."""
 
 
+@in_ranges
 @foreseen("selecting")
 def select_from(
     out: str | Path,
     *,
     method: str | Method | None = None,
     keep: int | float = 0.3,
-    seed: int = 0,
-    min_per_class: int | None = None,
+    seed: Annotated[int, SEED] = 0,
+    min_per_class: Annotated[int | None, NONE_OR_ROWS] = None,
     must_keep: Any = None,
     exclude: Any = None,
 ) -> Subset:

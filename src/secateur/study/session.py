@@ -1,7 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,6 +34,8 @@ class Session:
     source: Source
     device: torch.device
     progress: Progress
+    named: tuple[str, ...] = ()
+    """The nets that the user named in this call: of nets that do not come with secateur, a file may hold only these."""
 
     def beside(self, out: Out) -> "Session":
         """The same job in another folder, with the data that are read already."""
@@ -118,11 +119,12 @@ def session(
     validate: bool = False,
     needs_labels: bool = True,
     reading: Mapping[str, Any] | None = None,
+    named: Sequence[str | None] = (),
 ) -> Iterator[Session]:
     """Open the data, claim OUT and lock it for the time of the job; OUT stays nobody's where the job writes nothing.
 
     held_out: the part of the train split to hold out where there is no test split, or in place of it (`validate`);
-    out of data without labels, where the job does not need any, nothing is.
+    out of data without labels, where the job does not need any, nothing is. named: the nets that the user named.
     """
     progress = Progress(quiet=quiet)
     chosen = pick_device(device)
@@ -150,7 +152,7 @@ def session(
     if force and source.root is not None and source.root.resolve().is_relative_to(folder.path.resolve()):
         raise WrongData(f"out: the data ({source.root}) lie in {out}, which --force would replace; name another --out")
     with foreseen(), folder.claimed(about, force=force):
-        yield Session(folder, source, chosen, progress)
+        yield Session(folder, source, chosen, progress, tuple(net for net in named if net is not None))
 
 
 def with_test(source: Source, fraction: float, *, always: bool = False) -> Source:
@@ -158,31 +160,3 @@ def with_test(source: Source, fraction: float, *, always: bool = False) -> Sourc
     from secateur.data.parts import hold_out
 
     return hold_out(source, fraction, rng(0, "held out")) if always or source.test is None else source
-
-
-_READING = set(inspect.signature(open_data).parameters) - {"data", "progress"}
-
-
-def reopen(out: Out) -> Source:
-    """The data an OUT folder was made from, by the name in run.json.
-
-    Raises WrongData where the data cannot be found by name or has changed.
-    """
-    if "data" not in out.run:
-        raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
-    about = out.known["data"]
-    if about["form"] == "arrays":
-        raise WrongData(f"data: {about['name']} exists only where it was made; call from Python with the data at hand")
-    reading = about.get("reading", {})
-    if odd := sorted(set(reading) - set(_READING)):
-        raise WrongData(
-            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of"
-        )
-    source = open_data(about["name"], **reading)
-    if "-held-out-" in about["fingerprint"]:
-        source = with_test(source, 0.2, always=True)
-    if source.fingerprint != about["fingerprint"]:
-        raise WrongData(
-            f"data: {about['name']} has changed since {out.path} was made (fingerprint {source.fingerprint})"
-        )
-    return source

@@ -5,19 +5,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from secateur.errors import SecateurError
+from secateur.ranges import PART, ROWS, SEED, THREADS, in_ranges
 from secateur.store.files import read_json, write_json
 from secateur.store.schemas.runs import SlimFile
 from secateur.study.run import content_hash
 from secateur.study.session import Session, session
 from secateur.training.evaluate import accuracy, seconds_per_1000
-from secateur.training.nets import Normalised, Saved, load_about, load_net, model_in, save_net, with_hidden
+from secateur.training.nets import NETS, Normalised, Saved, load_about, load_net, model_in, save_net, with_hidden
 from secateur.training.removal import check_slim, look, slimmable, slimmed, units_of
 from secateur.training.seeding import generator, rng
 
@@ -51,17 +52,18 @@ class Slimmed:
         return cls(**saved | {name: tuple(saved[name]) for name in ("units_before", "units_after")})
 
 
+@in_ranges
 def slim(
     model: str | Path,
     data: Any,
     *,
-    flops: float,
+    flops: Annotated[float, PART],
     rank: str = "r2d2",
-    sample: int = 1000,
-    seed: int = 0,
+    sample: Annotated[int, ROWS] = 1000,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -75,9 +77,10 @@ def slim(
     """
     path = _model_file(model, Path(out))
     saved = load_about(path)
+    if saved.spec.partition(":")[0] not in NETS:
+        with_hidden(saved.spec, ())  # a net of your own could be slimmed, but not be built again
     net = load_net(path, device=torch.device("cpu"))
     check_slim(net, flops=flops, rank=rank)
-    with_hidden(saved.spec, units_of(slimmable(net)))  # a net of your own could be slimmed, but not be built again
     if sample < 1:
         raise SecateurError(f"sample: expected at least one row to look at, got {sample}")
     asked = {"model": content_hash(path.read_bytes()), "flops": flops, "rank": rank, "sample": sample, "seed": seed}

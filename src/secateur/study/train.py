@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
 from secateur.errors import DataError, SecateurError, WrongData
+from secateur.ranges import SEED, SOME, THREADS, in_ranges
 from secateur.scores.embedding import rmd_weights
 from secateur.store.recording import Recording
 from secateur.store.tables import Subset
@@ -27,11 +28,13 @@ from secateur.training.recipes import Recipe
 from secateur.training.recipes import recipe as find_recipe
 
 
+@in_ranges
 def train(
     data: Any,
     *,
     subset: Subset | str | Path | None = None,
     teacher: Any = None,
+    teacher_net: str | None = None,
     distill: str | Distill | None = "auto",
     adversary: str | Adversary | None = None,
     margins: np.ndarray | None = None,
@@ -42,12 +45,12 @@ def train(
     difficulty: np.ndarray | str | Path | None = None,
     net: str | None = None,
     recipe: str | Recipe = "fast",
-    epochs: int | None = None,
+    epochs: Annotated[int | None, SOME] = None,
     budget: str = "balanced",
-    seed: int = 0,
+    seed: Annotated[int, SEED] = 0,
     out: str | Path = "secateur-out",
     device: str = "auto",
-    threads: int | None = None,
+    threads: Annotated[int | None, THREADS] = None,
     force: bool = False,
     quiet: bool = False,
     **reading: Any,
@@ -56,16 +59,17 @@ def train(
 
     subset: a Subset, or the OUT folder or parquet file of one; refused with other data than it was chosen from.
     teacher: an OUT folder, a model file, or a module that takes raw rows; distill: how much it is heard, `auto`, `off`
-    or `a=0.95,t=4`. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result has a `robust`
-    accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule `margin`. rule:
-    of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
+    or `a=0.95,t=4`. teacher_net: the net of the teacher, needed only where it is your own and not that of `net`: no
+    file decides which code runs. adversary: perturbs what is trained on, as `linf:eps=8/255,steps=3`, and the result
+    has a `robust` accuracy; margins: (examples,) L2 distances to the boundary in the units of its eps, for its rule
+    `margin`. rule: of dynamic pruning, chooses anew what each epoch visits: a value of `secateur.dynamic` or its name
     (`infobatch:drop=0.3`); `esps` draws from all of the data by the scores in the table of the subset. objective: what
     the net trains for, `supervised` with knobs or another of `secateur.training.aims`; unlabelled: a pool for those
     that learn from one, read as the data are but without labels; difficulty: (examples,) in [0, 1], or an OUT folder
-    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head
-    apart where it has other classes. epochs: of the full run that the budget is counted from, the recipe's own by
-    default; with a rule, of this run, and there is no budget. budget: `epochs`, `steps` or `balanced`. Without a test
-    split, a seeded 20 % of train is held out.
+    with features, for `supervised:entropy`. start: an OUT folder or model file to go on from, head apart where it has
+    other classes. epochs: of the full run that the budget is counted from, the recipe's own by default; with a rule, of
+    this run, and there is no budget. budget: `epochs`, `steps` or `balanced`. Without a test split, a seeded 20 % of
+    train is held out.
     """
     chosen_rule = None if rule is None else find_rule(rule)
     chosen = Subset.open(subset) if isinstance(subset, (str, Path)) else subset
@@ -78,7 +82,7 @@ def train(
     held_out = 0.2 if chosen is None or "-held-out-" in str(chosen.provenance.get("fingerprint")) else 0.0
     opened = session(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=held_out,
-        needs_labels=aim.classifies, reading=reading,
+        needs_labels=aim.classifies, reading=reading, named=[net, teacher_net],
     )  # fmt: skip
     with opened as work:
         trained = find_recipe(recipe).name == "sgd" and net is not None and epochs is not None

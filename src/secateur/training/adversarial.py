@@ -8,13 +8,14 @@ data, and nothing is clamped.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, POSITIVE, check_fields, split_knobs
 from secateur.registry import unknown
 from secateur.training.machine import autocast
 
@@ -38,21 +39,16 @@ class Adversary:
     """
 
     norm: Norm
-    eps: float
-    steps: int = 10
-    step_size: float | None = None
+    eps: Annotated[float, AMOUNT]
+    steps: Annotated[int, NONE_OR_SOME] = 10
+    step_size: Annotated[float | None, POSITIVE] = None
     eps_rule: Rule | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("norm", self.norm, Norm), ("rule", self.eps_rule or "margin", Rule)):
             if value not in get_args(known):
                 raise unknown(f"adversary: {name}", str(value), list(get_args(known)))
-        if not 0 <= self.eps < math.inf:
-            raise SecateurError(f"adversary: expected eps of 0 or more, got {self.eps}")
-        if self.steps < 0:
-            raise SecateurError(f"adversary: expected steps of 0 or more, got {self.steps}")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise SecateurError(f"adversary: expected step_size above 0, got {self.step_size}")
+        check_fields(self, "adversary: ")
         if self.norm == "linf" and self.eps_rule == "margin":
             raise SecateurError("adversary: rule=margin compares eps with L2 margins; take l2, or rule=constant")
 
@@ -93,12 +89,12 @@ def parse(spec: "str | Adversary | None") -> Adversary | None:
     if isinstance(spec, Adversary):
         return spec
     norm, _, rest = spec.partition(":")
-    parts = dict(part.partition("=")[::2] for part in rest.split(","))
+    parts = split_knobs(rest, "adversary")
     readers: dict[str, Callable[[str], Any]] = {"eps": _number, "steps": int, "step_size": _number, "rule": str}
     try:
         values = {name: readers[name](text) for name, text in parts.items()}
         eps, rule = values.pop("eps"), values.pop("rule", None)
-    except (KeyError, ValueError, ZeroDivisionError):
+    except (KeyError, ValueError, ZeroDivisionError, OverflowError):
         raise SecateurError(
             f"adversary: expected off, or a norm with eps and perhaps steps, step_size and rule, "
             f"as l2:eps=0.5,steps=3 or linf:eps=8/255, got {spec!r}"

@@ -1,10 +1,11 @@
 """What a run can train for, by name."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from secateur import specs
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, POSITIVE, check_fields
 from secateur.training.filtered import Filtered
 from secateur.training.imitation import Imitation
 from secateur.training.objective import Aim, Material, Objective, Supervised
@@ -23,16 +24,12 @@ class Plain(Aim):
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"teacher", "adversary", "difficulty"})
-    entropy: float = 0.0
-    curvature: float = 0.0
-    h: float = 3.0
+    entropy: Annotated[float, AMOUNT] = 0.0
+    curvature: Annotated[float, AMOUNT] = 0.0
+    h: Annotated[float, POSITIVE] = 3.0
 
     def __post_init__(self) -> None:
-        for name, value in (("entropy", self.entropy), ("curvature", self.curvature)):
-            if not value >= 0:
-                raise SecateurError(f"{name}: expected 0 or more, got {value}")
-        if not self.h > 0:
-            raise SecateurError(f"h: expected more than 0, got {self.h}")
+        check_fields(self)
 
     @property
     def sees(self) -> frozenset[str]:

@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
 from secateur.errors import SecateurError
+from secateur.ranges import FLAG, Range, check_fields
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ class Views:
     None for a sixteenth of the side. cutout: side of one square set to zero.
     """
 
-    flip: bool | None = False
-    crop: int | None = 0
-    black: bool = False
-    cutout: int = 0
+    flip: Annotated[bool | None, FLAG] = False
+    crop: Annotated[int | None, Range(0, 16_384, whole=True)] = 0
+    black: Annotated[bool, FLAG] = False
+    cutout: Annotated[int, Range(0, 16_384, whole=True)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def for_shape(self, shape: tuple[int, ...]) -> "Views":
         """The views for rows of that shape (channels, height, width), with nothing left open.

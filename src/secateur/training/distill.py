@@ -1,16 +1,17 @@
 """Learning from a teacher: the loss, its weight, and where teachers come from."""
 
 import itertools
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, POSITIVE, SHARE, check_fields, fields_in, split_knobs
 from secateur.registry import unknown
 from secateur.training.nets import load_net, model_in
 
@@ -27,24 +28,15 @@ class Distill:
     asked once and kept; for a teacher that is expensive. top: of many classes, keep what it says of so many.
     """
 
-    a: float
-    t: float = 4.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    views: int = 0
-    top: int = 0
+    a: Annotated[float, SHARE]
+    t: Annotated[float, POSITIVE] = 4.0
+    mixup: Annotated[float, AMOUNT] = 0.0
+    cutmix: Annotated[float, AMOUNT] = 0.0
+    views: Annotated[int, NONE_OR_SOME] = 0
+    top: Annotated[int, NONE_OR_SOME] = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.a <= 1:
-            raise SecateurError(f"distill: expected a in [0, 1], got {self.a}")
-        if not self.t > 0:
-            raise SecateurError(f"distill: expected t above 0, got {self.t}")
-        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
-            if not 0 <= value < math.inf:
-                raise SecateurError(f"distill: expected {name} of 0 or more, got {value}")
-        for name, count in (("views", self.views), ("top", self.top)):
-            if count < 0 or count != int(count):
-                raise SecateurError(f"distill: expected {name} to be 0 or a whole number above it, got {count}")
+        check_fields(self, "distill: ")
         if self.mixes and self.views:
             raise SecateurError("distill: mixtures are new every time, so no answer to them is kept; leave views out")
         if self.top and not self.views:
@@ -73,7 +65,8 @@ def weight_for(keep: float) -> float:
     return min(1.0, max(0.5, 1 - keep / 2))
 
 
-NAMES = ("a", "t", "mixup", "cutmix", "views", "top")
+_RANGES = dict(fields_in(Distill))
+NAMES = tuple(_RANGES)
 
 
 def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
@@ -87,16 +80,14 @@ def parse(spec: "str | Distill | None", keep: float) -> Distill | None:
     if isinstance(spec, Distill):
         return spec
     values: dict[str, Any] = {"a": weight_for(keep)}
-    for part in [] if spec == "auto" else spec.split(","):
-        name, _, text = part.partition("=")
-        if name not in NAMES and text:
+    for name, text in split_knobs("" if spec == "auto" else spec, "distill").items():
+        if name not in _RANGES and text:
             raise unknown("distill", name, list(NAMES))
-        try:
-            values[name] = int(text) if name in ("views", "top") else float(text)
-        except ValueError:
+        if name not in _RANGES or not text:
             raise SecateurError(
                 f"distill: expected auto, off, or a=0.95,t=4 (and mixup, cutmix, views, top), got {spec!r}"
-            ) from None
+            )
+        values[name] = _RANGES[name].read(text, f"distill: {name}")
     return Distill(**values)
 
 
@@ -133,13 +124,22 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
 
 
-def load_teacher(teacher: Any, *, device: torch.device, rows: Tensor, classes: int | None) -> nn.Module:
+def load_teacher(
+    teacher: Any,
+    *,
+    device: torch.device,
+    rows: Tensor,
+    classes: int | None,
+    named: Collection[str] = (),
+    option: str = "--teacher-net (teacher_net= in Python)",
+) -> nn.Module:
     """A frozen teacher in eval mode: an OUT folder or a model file of secateur, or any module that takes raw rows.
 
     rows: two raw rows of the data, to see that the teacher takes them and knows as many classes; None for any number.
+    named: the nets that the user named, and option, how: see `load_net`.
     """
     if isinstance(teacher, (str, Path)):
-        module: nn.Module = load_net(model_in(Path(teacher)), device=device)
+        module: nn.Module = load_net(model_in(Path(teacher)), device=device, named=named, option=option)
     elif isinstance(teacher, nn.Module):
         module = teacher.to(device)
     else:

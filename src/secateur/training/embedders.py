@@ -1,6 +1,6 @@
 """What turns raw rows into embeddings: nets trained elsewhere, a net of your own, or the rows as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,15 @@ class Embedder:
         return out.float()
 
 
-def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device) -> Embedder:
+def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device, named: Collection[str] = ()) -> Embedder:
     """An embedder for rows of that shape: uint8 (channels, height, width), or float vectors (dims,).
 
     spec: `input`, the rows themselves, flattened, images over 255; `timm:NAME` or `transformers:NAME`, a net with the
     weights it was trained to by others, fetched the first time, behind the size and normalisation it was trained with
     (grey images as three channels alike); `package.module:function`, called as function(shape), for a net of your own
     that takes the raw rows; or the OUT folder or model file of a net of secateur, whose features are what enters its
-    last layer. timm's images are resized whole, without its central crop, which would hide the border.
+    last layer. timm's images are resized whole, without its central crop, which would hide the border. spec always
+    comes from the user, never from a file. named: nets of your own that such a file may hold; see `load_net`.
 
     Raises SecateurError where there is no such thing, or no network to fetch it; MissingExtra without the package.
     """
@@ -61,7 +62,8 @@ def embedder(spec: str, *, shape: tuple[int, ...], device: torch.device) -> Embe
             raise SecateurError(f"embedder: {spec} takes images, but the data are vectors of {shape[0]}; use input")
         net = _HUBS[name](rest)
     elif spec and Path(spec).exists():
-        net = Features(load_net(model_in(Path(spec)), device=device))
+        option = "--net, or where there is none name a package.module:function that loads it as the embedder"
+        net = Features(load_net(model_in(Path(spec)), device=device, named=named, option=option))
     elif "." in name and rest:
         with initialised(0):  # a net that draws its weights draws the same ones each time
             net = own_net("embedder", spec, shape)

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.errors import SecateurError
+from secateur.ranges import PART, SOME, check_fields
 from secateur.training.checkpoint import momentum, set_momentum, under
 from secateur.training.machine import autocast
 from secateur.training.nets import Normalised
@@ -28,14 +28,11 @@ class Filtered(Aim):
 
     takes: ClassVar[frozenset[str]] = frozenset({"teacher"})
     by: str = "resnet9:0.5"
-    passing: float = 0.5
-    every: int = 4
+    passing: Annotated[float, PART] = 0.5
+    every: Annotated[int, SOME] = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.passing <= 1:
-            raise SecateurError(f"passing: expected a share in (0, 1], got {self.passing}")
-        if self.every < 1:
-            raise SecateurError(f"every: expected 1 or more, got {self.every}")
+        check_fields(self)
 
     def objective(self, given: Material) -> Objective:
         """The filter, with its small net started from the seed."""

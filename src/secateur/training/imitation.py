@@ -1,15 +1,15 @@
 """Pre-training by imitation: a student learns to have a teacher's features, and no label is looked at."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from secateur.dynamic.plans import Plan
 from secateur.errors import SecateurError
+from secateur.ranges import POSITIVE, Range, check_fields
 from secateur.training.machine import autocast
 from secateur.training.objective import Aim, Answer, Material, Objective
 from secateur.training.probes.penultimate import Penultimate
@@ -33,19 +33,13 @@ class Imitation(Aim):
 
     needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
     classifies: ClassVar[bool] = False
-    weight: float = 3.0
-    temperature: float = 0.1
-    power: float = 3.0
-    rows: int = 10_000
+    weight: Annotated[float, POSITIVE] = 3.0
+    temperature: Annotated[float, POSITIVE] = 0.1
+    power: Annotated[float, Range(1, 1_000)] = 3.0
+    rows: Annotated[int, Range(2, 1_000_000, whole=True)] = 10_000
 
     def __post_init__(self) -> None:
-        for name, value in (("weight", self.weight), ("temperature", self.temperature)):
-            if not 0 < value < math.inf:
-                raise SecateurError(f"{name}: expected more than 0, got {value}")
-        if not 1 <= self.power < math.inf:
-            raise SecateurError(f"power: expected 1 or more, got {self.power}")
-        if self.rows < 2:
-            raise SecateurError(f"rows: expected 2 or more, got {self.rows}")
+        check_fields(self)
 
     def objective(self, given: Material) -> Objective:
         """Imitation of the teacher given."""

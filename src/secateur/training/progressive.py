@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from secateur.data.tensors import Tensors
 from secateur.dynamic.plans import Plan
-from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, NONE_OR_SOME, PART, Range, check_fields
 from secateur.training.checkpoint import under
 from secateur.training.machine import autocast
 from secateur.training.nets import Normalised
@@ -36,24 +36,15 @@ class Progressive(Aim):
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
-    noise: float = 0.0
-    weight: float = 10.0
-    ramp: float = 0.5
-    rise: float = 0.4
-    decay: float = 0.999
-    size: int = 0
+    noise: Annotated[float, Range(0, 1, below=True)] = 0.0
+    weight: Annotated[float, AMOUNT] = 10.0
+    ramp: Annotated[float, PART] = 0.5
+    rise: Annotated[float, PART] = 0.4
+    decay: Annotated[float, Range(0, 1, below=True)] = 0.999
+    size: Annotated[int, NONE_OR_SOME] = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < 1:
-            raise SecateurError(f"noise: expected a share in [0, 1), got {self.noise}; 0 believes every label")
-        if not 0 <= self.decay < 1:
-            raise SecateurError(f"decay: expected a number in [0, 1), got {self.decay}; 0.999 is the paper's")
-        for name, value in (("ramp", self.ramp), ("rise", self.rise)):
-            if not 0 < value <= 1:
-                raise SecateurError(f"{name}: expected a share of the run in (0, 1], got {value}")
-        for name, least in (("weight", self.weight), ("size", self.size)):
-            if not least >= 0:
-                raise SecateurError(f"{name}: expected 0 or more, got {least}")
+        check_fields(self)
 
     def clean(self, progress: float) -> float:
         """The share of the labels that is believed.

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, FLAG, SHARE, SOME, Range, check_fields, fields_in, split_knobs
 from secateur.registry import unknown
 from secateur.training.augment import Views
 
 PLAIN = Views()
+Optimizer = Literal["sgd", "adamw", "muon"]
+Schedule = Literal["linear", "triangular", "cosine"]
+_WORDS: dict[str, tuple[str, ...]] = {"optimizer": get_args(Optimizer), "schedule": get_args(Schedule)}
 
 
 @dataclass(frozen=True)
@@ -30,24 +33,27 @@ class Recipe:
     """
 
     name: str
-    epochs: int
-    optimizer: Literal["sgd", "adamw", "muon"]
-    lr: float
-    weight_decay: float
-    schedule: Literal["linear", "triangular", "cosine"]
-    batch: int = 500
-    momentum: float = 0.9
-    peak: float = 0.2
-    smoothing: float = 0.0
+    epochs: Annotated[int, SOME]
+    optimizer: Optimizer
+    lr: Annotated[float, Range(0, 1e9)]
+    weight_decay: Annotated[float, AMOUNT]
+    schedule: Schedule
+    batch: Annotated[int, SOME] = 500
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.9
+    peak: Annotated[float, Range(0, 1, above=True, below=True)] = 0.2
+    smoothing: Annotated[float, Range(0, 1, below=True)] = 0.0
     views: Views = PLAIN
-    horizon: int | None = None
-    whiten: bool = False
-    bias_lr: float = 0.0
-    head_lr: float = 0.0
-    head_momentum: float = 0.85
-    first_until: float = 1.0
+    horizon: Annotated[int | None, SOME] = None
+    whiten: Annotated[bool, FLAG] = False
+    bias_lr: Annotated[float, Range(0, 1e9)] = 0.0
+    head_lr: Annotated[float, Range(0, 1e9)] = 0.0
+    head_momentum: Annotated[float, Range(0, 1, below=True)] = 0.85
+    first_until: Annotated[float, SHARE] = 1.0
     batch_by_keep: tuple[tuple[float, int], ...] = ()
-    keep_power: float = 0.0
+    keep_power: Annotated[float, Range(0, 10)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> "Recipe":
@@ -159,27 +165,22 @@ def recipe(spec: "str | Recipe") -> Recipe:
     base = RECIPES[name]
     values: dict[str, Any] = {}
     views: dict[str, Any] = {}
-    for change in filter(None, changes.split(",")):
-        key, _, text = change.partition("=")
-        target, owner = (views, base.views) if key in _numbers(base.views) else (values, base)
-        if key not in _numbers(owner):
-            raise unknown(f"recipe {name}", key, [*_numbers(base), *_numbers(base.views)])
-        target[key] = _like(getattr(owner, key), text, f"recipe {name}: {key}")
+    of_views, of_recipe = dict(fields_in(Views)), dict(fields_in(Recipe))
+    for key, text in split_knobs(changes, f"recipe {name}").items():
+        where = f"recipe {name}: {key}"
+        if key in _WORDS:
+            if text not in _WORDS[key]:
+                raise unknown(where, text, list(_WORDS[key]))
+            values[key] = text
+        elif key in of_views:
+            views[key] = _read(of_views[key], text, where)
+        elif key in of_recipe:
+            values[key] = _read(of_recipe[key], text, where)
+        else:
+            raise unknown(f"recipe {name}", key, [*_WORDS, *of_recipe, *of_views])
     return dataclasses.replace(base, views=dataclasses.replace(base.views, **views), **values)
 
 
-def _numbers(record: Any) -> list[str]:
-    return [f.name for f in dataclasses.fields(record) if f.name not in ("name", "views", "batch_by_keep")]
-
-
-def _like(old: Any, text: str, where: str) -> Any:
-    """`text` as a value of the type of `old`."""
-    if isinstance(old, str):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        raise SecateurError(f"{where}: expected a number, got {text!r}") from None
-    if isinstance(old, bool) or where.endswith(" flip"):
-        return bool(number)
-    return int(number) if isinstance(old, int) or old is None else number
+def _read(known: Range, text: str, where: str) -> Any:
+    number = known.read(text, where)
+    return bool(number) if known == FLAG else number

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from secateur.dynamic.plans import Plan
 from secateur.errors import SecateurError
+from secateur.ranges import AMOUNT, POSITIVE, SOME, Range, check_fields
 from secateur.training.objective import Aim, Answer, Material, Objective, Supervised
 from secateur.training.sampling import even_batches
 from secateur.training.seeding import lent, rng
@@ -45,25 +46,15 @@ class BetaWeighted(Aim):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"validation"})
-    ahead: float = 0.1
-    rate: float = 1.0
-    kl: float = 0.01
-    every: int = 1
-    below: float = 0.0
-    after: float = 0.5
+    ahead: Annotated[float, POSITIVE] = 0.1
+    rate: Annotated[float, POSITIVE] = 1.0
+    kl: Annotated[float, AMOUNT] = 0.01
+    every: Annotated[int, SOME] = 1
+    below: Annotated[float, Range(0, 0.5, below=True)] = 0.0
+    after: Annotated[float, Range(0, 1, below=True)] = 0.5
 
     def __post_init__(self) -> None:
-        for name, value in (("ahead", self.ahead), ("rate", self.rate)):
-            if not 0 < value < math.inf:
-                raise SecateurError(f"{name}: expected more than 0, got {value}")
-        if not 0 <= self.kl < math.inf:
-            raise SecateurError(f"kl: expected 0 or more, got {self.kl}")
-        if self.every < 1:
-            raise SecateurError(f"every: expected 1 or more, got {self.every}")
-        if not 0 <= self.below < 0.5:
-            raise SecateurError(f"below: expected 0 to under 0.5, the mean weight that all start at, got {self.below}")
-        if not 0 <= self.after < 1:
-            raise SecateurError(f"after: expected a share of the run in [0, 1), got {self.after}")
+        check_fields(self)
 
     def objective(self, given: Material) -> Objective:
         """The weights, all at their prior."""

@@ -5,7 +5,8 @@ data are its first layer, so that a saved net carries its own normalisation and 
 """
 
 from secateur.training.nets.built import Normalised, build, default_net
-from secateur.training.nets.saved import Saved, adopt, load_about, load_net, model_in, save_net, spec_in
+from secateur.training.nets.metadata import Saved, load_about
+from secateur.training.nets.saved import adopt, load_net, model_in, save_net, spec_in
 from secateur.training.nets.zoo import HIDDEN, NETS, OPTIONS, Shape, with_hidden
 
 __all__ = [

@@ -10,7 +10,8 @@ _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 def _conv(inner: int, outer: int, size: int, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inner, outer, size, stride, size // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    if not conv.weight.is_meta:  # an outline has no weights to draw, and torch would take seconds to draw none
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(outer))
 
 

@@ -66,22 +66,22 @@ class ConvNet(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int, width: int, *, depth: int) -> None:
         super().__init__()
-        channels, height, border = shape[0], min(shape[1:]), 3 if shape[1] == 28 else 1
+        channels, border = shape[0], 3 if shape[1] == 28 else 1
+        sides = shape[1:]
         blocks: list[nn.Module] = []
         for block in range(depth):
-            if height < 2:
+            if min(sides) < 2:
                 raise SecateurError(
                     f"net: convnet{depth} halves images {depth} times, and one of {shape[1]}x{shape[2]} leaves block "
                     f"{block + 1} nothing to norm; take convnet{published_depth(shape)}"
                 )
             inner = channels if block == 0 else width
             blocks += [nn.Conv2d(inner, width, 3, padding=border if block == 0 else 1)]
-            height += 2 * (border - 1) if block == 0 else 0
+            wider = 2 * (border - 1) if block == 0 else 0
             blocks += [InstanceNorm(width), nn.ReLU(inplace=True), Halve()]
-            height //= 2
+            sides = ((sides[0] + wider) // 2, (sides[1] + wider) // 2)
         self.blocks = nn.Sequential(*blocks)
-        with torch.no_grad():
-            features = self.blocks(torch.zeros(1, *shape)).numel()
+        features = width * math.prod(sides)
         self.head = nn.Linear(features, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from secateur.errors import SecateurError
+from secateur.ranges import PART, SHARE, check_fields
 from secateur.training.nets.vit import Block, ViT
 
 
@@ -26,19 +27,14 @@ class Sparsity:
     [(1.0, 1.0), (0.75, 0.6), (0.5, 0.2)]
     """
 
-    tokens: float = 1.0
-    attention: float = 1.0
-    start: float = 10 / 300
-    end: float = 110 / 300
+    tokens: Annotated[float, PART] = 1.0
+    attention: Annotated[float, PART] = 1.0
+    start: Annotated[float, SHARE] = 10 / 300
+    end: Annotated[float, SHARE] = 110 / 300
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "attention"):
-            if not 0 < getattr(self, name) <= 1:
-                raise SecateurError(
-                    f"{name}: expected the share that a pruning block keeps, in (0, 1], got {getattr(self, name):g}; "
-                    f"1 keeps all"
-                )
-        if not 0 <= self.start <= self.end <= 1:
+        check_fields(self)
+        if not self.start <= self.end:
             raise SecateurError(
                 f"start, end: expected parts of the run, 0 <= start <= end <= 1, got {self.start:g} and {self.end:g}"
             )

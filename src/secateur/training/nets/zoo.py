@@ -1,15 +1,15 @@
 """The nets by name, and what may follow the name."""
 
-import dataclasses
-import math
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, reason
 from secateur.extras import optional
+from secateur.ranges import Range, fields_in, split_knobs
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
 from secateur.training.nets.norms import NORMS, with_norm
@@ -17,8 +17,15 @@ from secateur.training.nets.resnet import ResNet
 from secateur.training.nets.small import MLP, ConvNet, ResNet9
 from secateur.training.nets.sparse import SparseViT, Sparsity
 from secateur.training.nets.vit import ViT
+from secateur.training.seeding import initialised
 
 Shape = tuple[int, ...]
+MOST_CLASSES = 10**7
+"""Classes that a net may have."""
+MOST_VALUES = 2**31
+"""Values of one row."""
+MOST_WEIGHTS = 2 * 10**9
+"""Weights of a net that comes with secateur: 8 GB, and four times that to train it."""
 
 
 def _image_only(shape: Shape, name: str) -> tuple[int, int, int]:
@@ -86,12 +93,14 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 """By name, made from (shape of a row, classes, width multiplier) and the options of OPTIONS."""
 HIDDEN = {"mlp": 2, "vit_tiny": 12, "vit_small": 12}
 """How many hidden layers have units that may be counted, as hidden=300+120."""
-_RATES = [field.name for field in dataclasses.fields(Sparsity)]
+WIDTH, UNITS = Range(0, 64, above=True), Range(1, 1_000_000, whole=True)
+"""How wide a net may be, and how many units a hidden layer may have."""
+RATES = dict(fields_in(Sparsity))
 OPTIONS = {
     **{name: ["norm"] for name in ("resnet9", "resnet18", "resnet34", "resnet50")},
     "mlp": ["hidden"],
-    "vit_tiny": ["hidden", *_RATES],
-    "vit_small": ["hidden", *_RATES],
+    "vit_tiny": ["hidden", *RATES],
+    "vit_small": ["hidden", *RATES],
 }
 """What may follow the width, as name=value."""
 WHOLE = {"vit_tiny": 3, "vit_small": 6}
@@ -104,11 +113,41 @@ def make(spec: str, shape: Shape, classes: int) -> nn.Module:
     if name == "timm":
         return optional("timm", "net").create_model(rest, num_classes=classes, in_chans=shape[0])
     if name in NETS:
-        width, options = asked(name, rest)
-        return NETS[name](shape, classes, width, **options)
+        _check_size(spec, shape, classes)
+        return _ours(spec, shape, classes)
     if "." in name and rest:
         return own_net("net", spec, shape, classes)
     raise unknown("net", spec, [*NETS, "timm:NAME", "package.module:function"])
+
+
+def _ours(spec: str, shape: Shape, classes: int) -> nn.Module:
+    name, _, rest = spec.partition(":")
+    width, options = asked(name, rest)
+    return NETS[name](shape, classes, width, **options)
+
+
+def outline(spec: str, shape: Shape, classes: int) -> nn.Module:
+    """A net that comes with secateur, on the meta device: the names and shapes of its weights, without their memory.
+
+    Raises SecateurError for one that cannot be, or that has more weights than MOST_WEIGHTS.
+    """
+    try:
+        with initialised(0), torch.device("meta"):
+            net = _ours(spec, shape, classes)
+    except (RuntimeError, OverflowError) as error:  # sizes beyond what torch can count
+        raise SecateurError(f"net: {spec} for rows of shape {shape} cannot be made ({reason(error)})") from None
+    if (weights := sum(weight.numel() for weight in net.parameters())) > MOST_WEIGHTS:
+        raise SecateurError(
+            f"net: {spec} for rows of shape {shape} and {classes} classes has {weights:,} weights, more than "
+            f"{MOST_WEIGHTS:,}; take a narrower one, or smaller images with --size"
+        )
+    return net
+
+
+@functools.lru_cache(maxsize=256)
+def _check_size(spec: str, shape: Shape, classes: int) -> None:
+    """Raise SecateurError for a net of too many weights before any memory is taken; asked once a kind of net."""
+    outline(spec, shape, classes)
 
 
 def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
@@ -121,8 +160,7 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
     parts = text.split(",") if known else [text]
     width = "" if known and "=" in parts[0] else parts.pop(0)
     options: dict[str, Any] = {}
-    for part in parts:
-        key, _, value = part.partition("=")
+    for key, value in split_knobs(",".join(parts), f"net {name}").items():
         if key not in known:
             raise unknown(f"option of {name}", key, known)
         if key == "hidden":
@@ -130,7 +168,7 @@ def asked(name: str, text: str) -> tuple[float, dict[str, Any]]:
         elif key == "norm":
             options[key] = _norm(name, value)
         else:
-            options[key] = _number(value, f"net {name}: {key}: expected a number, got {value!r}")
+            options[key] = RATES[key].read(value, f"net {name}: {key}")
     return _width(name, width or "1"), options
 
 
@@ -138,8 +176,8 @@ def _width(name: str, text: str) -> float:
     """A width that the net can have."""
     example = f"{name}:{2 if name in WHOLE else 0.5}"
     width = _number(text, f"net: expected a width after the colon, as in {example}, got {text!r}")
-    if not 0 < width < math.inf:
-        raise SecateurError(f"net: expected a width above 0 after the colon, as in {example}, got {text!r}")
+    if width not in WIDTH:
+        raise SecateurError(f"net: expected a width after the colon, as in {example}, {WIDTH}, got {text!r}")
     if name in WHOLE and width != int(width):
         raise SecateurError(
             f"net: expected a whole width after the colon of {name}, {WHOLE[name]} heads of 64 each, got {text!r}; for "
@@ -166,9 +204,11 @@ def with_hidden(spec: str, units: Sequence[int]) -> str:
 def _units(name: str, text: str) -> tuple[int, ...]:
     layers = HIDDEN[name]
     units = text.split("+")
-    if len(units) != layers or not all(number.isdecimal() and int(number) for number in units):
+    if len(units) != layers or not all(
+        number.isdecimal() and int(number[:9]) in UNITS and len(number) < 9 for number in units
+    ):
         raise SecateurError(
-            f"net {name}: hidden: expected units, one or more, of each of its {layers} hidden layers, as "
+            f"net {name}: hidden: expected units, {UNITS}, of each of its {layers} hidden layers, as "
             f"{'+'.join(['300'] * layers)}, got {text!r}"
         )
     return tuple(map(int, units))
