@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from secateur.data.columns import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
-from secateur.data.found import Form, Found, Labelled, choose_split
-from secateur.data.rows import Rows
+from secateur.data.found import Form, Found, Labelled
+from secateur.data.labels import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
+from secateur.data.rows import ImageRows, Rows
 from secateur.data.scan import scan
+from secateur.data.splits import HELD_OUT, choose_split, only_split
 from secateur.errors import DataError
 
 Progress = Callable[[str, int, int], None]
@@ -68,7 +69,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: the train split, and the test split, which is read when first asked for."""
+    """A data set: the train split, and the test split, which is read when first asked for.
+
+    told: what the data were understood as, in a line; ignored: what of them is not read, and why, in another.
+    """
 
     name: str
     form: Form
@@ -76,6 +80,8 @@ class Source:
     train_as_found: Labelled = field(repr=False)
     root: Path | None
     _open_test: Callable[[], Split | None] = field(repr=False)
+    told: str = ""
+    ignored: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -135,20 +141,35 @@ def open_data(
     budget = default_memory() if memory is None else memory
     reading = _Reading(size, on_bad, budget, progress)
     named_test, other_test = (test, None) if isinstance(test, str) else (None, test)
-    found = _find(data, other_test, input, label, None if cache is None else Path(cache))
-    train_name = choose_split(found.splits, split, ("train",), "split") or _only(found.splits)
-    train = reading.split(found.splits[train_name], "train", None)
-    test_name = choose_split(found.splits, named_test, ("test", "validation"), "test")
+    if other_test is not None and isinstance(data, (str, Path)):
+        raise DataError(f"test: data of the name {data} have splits of their own; expected the name of one of them")
+    found = _find(data, other_test, input, label, (split, named_test), None if cache is None else Path(cache))
+    train_name = choose_split(found.splits, split, ("train",), "split") or only_split(found.splits)
+    test_name = choose_split(found.splits, named_test, HELD_OUT, "test")
+    if test_name == train_name and named_test is None:  # held-out rows are pruned, as asked, and are no test
+        test_name = None
     if test_name == train_name:
         raise DataError(f"test: {test_name!r} is the split to prune")
+    train = reading.split(found.splits[train_name], "train", None)
 
     def open_test() -> Split | None:
         return None if test_name is None else reading.split(found.splits[test_name], "test", train)
 
-    return Source(found.name, found.form, train, found.splits[train_name], found.root, open_test)
+    from secateur.data.told import left_out, understood
+
+    told, ignored = understood(found, train, train_name, test_name), left_out(found, train, (train_name, test_name))
+    return Source(found.name, found.form, train, found.splits[train_name], found.root, open_test, told, ignored)
 
 
-def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Path | None) -> Found:
+def _find(
+    data: Any,
+    test: Any,
+    input: str | None,
+    label: str | None,
+    named: tuple[str | None, str | None],
+    cache: Path | None,
+) -> Found:
+    """named: the splits to prune and to test on that the user named."""
     import datasets
 
     datasets.disable_progress_bars()  # the jobs have their own
@@ -159,7 +180,7 @@ def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Pat
     if isinstance(data, (str, Path)):
         from secateur.data.disk import find
 
-        return find(str(data), input=input, label=label, cache=cache)
+        return find(str(data), input=input, label=label, split=named[0], test=named[1], cache=cache)
     from secateur.data.python import from_python
 
     return from_python(data, test, input=input, label=label)
@@ -189,7 +210,7 @@ class _Reading:
             progress=lambda done: self.progress(f"reading {name}", done, len(rows)),
         )
         bad = found.bad | {int(i): "no label" for i in np.flatnonzero(labels < 0)}
-        self._report_bad(bad, name)
+        self._report_bad(bad, name, rows)
         usable = np.setdiff1d(np.arange(len(labels)), list(bad)).astype(np.int64)
         if not len(usable):
             raise DataError(f"{name}: no row can be used")
@@ -203,12 +224,21 @@ class _Reading:
         mark = digest.hexdigest()
         return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, mark, has_labels)
 
-    def _report_bad(self, bad: Mapping[int, str], name: str) -> None:
+    def _report_bad(self, bad: Mapping[int, str], name: str, rows: Rows) -> None:
         if not bad or self.on_bad == "skip":
             return
-        listed = "; ".join(f"row {i}: {bad[i]}" for i in sorted(bad)[:5])
+        listed = "; ".join(f"row {i}{_file(rows, i)}: {bad[i]}" for i in sorted(bad)[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise DataError(f"{name} has {len(bad)} rows that cannot be used - {listed}{more}; mend them, or --on-bad skip")
+
+
+def _file(rows: Rows, i: int) -> str:
+    """The file of a row, in brackets, where it lies in one of its own."""
+    try:
+        path = rows.path(i) if isinstance(rows, ImageRows) else None
+    except DataError:  # it lies where it must not
+        return ""
+    return "" if path is None else f" ({path.parent.name}/{path.name})"
 
 
 def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[str, ...], np.ndarray, bool]:
@@ -241,12 +271,6 @@ def _check_classes(labels: np.ndarray, classes: tuple[str, ...], *, declared: bo
             f"label: class {classes[lonely[0]]!r} has a single example, too few to learn from and to validate; "
             f"add examples, leave the class out, name another column with --label, {WITHOUT}"
         )
-
-
-def _only(splits: Mapping[str, Any]) -> str:
-    if len(splits) == 1:
-        return next(iter(splits))
-    raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")
 
 
 def default_memory() -> int:

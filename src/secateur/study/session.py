@@ -123,6 +123,7 @@ def session(
     options = dict(reading or {})
     with progress.stage("reading") as advance:
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
+    tell(progress, source)
     if held_out and (needs_labels or source.labelled):
         if source.test is None:
             progress.say(f"no test split: a seeded {held_out:.0%} of the train split is held out to test on")
@@ -140,6 +141,13 @@ def session(
     }
     with folder.locked(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress)
+
+
+def tell(progress: Progress, source: Source, *, what: str = "") -> None:
+    """Say what the data were understood as, and what of them is ignored; what: goes before each line."""
+    for line in (source.told, source.ignored):
+        if line:
+            progress.say(f"{what}{line}")
 
 
 def with_test(source: Source, fraction: float, *, always: bool = False) -> Source:
