@@ -68,7 +68,8 @@ def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
             return _saved(path)
         if path.is_dir():
             return _folder(path, cache, asked)
-        files = [data] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
+        named = path.is_file()
+        files = [path] if named else [Path(f) for f in sorted(glob.glob(str(path), recursive=True))]
     except (OSError, RuntimeError) as error:  # a folder that may not be looked into; no home of that user
         raise DataError(f"data: {data} cannot be read ({reason(error)})") from None
     except ValueError as error:
@@ -76,7 +77,7 @@ def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
             raise
         raise DataError(f"data: {data!r} is no path ({reason(error)})") from None
     if files:
-        return _chosen(path, [Path(f).expanduser() for f in files], cache, asked)
+        return _chosen(files, cache, asked, named=named)
     return _hub(data, cache)
 
 
@@ -147,14 +148,14 @@ def _folder(path: Path, cache: Path | None, asked: Asked) -> _Tables:
     return _Tables("folder", splits, path, layout.ignored, layout.label)
 
 
-def _chosen(path: Path, files: Sequence[Path], cache: Path | None, asked: Asked) -> _Tables:
+def _chosen(files: Sequence[Path], cache: Path | None, asked: Asked, *, named: bool) -> _Tables:
     """Files that the user named: one by its path, or several by a glob."""
     for file in files:
         if file.suffix.lower() != ".parquet" or not file.is_file():
             raise DataError(f"data: expected .parquet files or a folder, got {file}")
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = tuple(sorted(str(file.relative_to(root)) for file in files))
-    if len(names) == 1 and glob.escape(str(path)) == str(path):
+    if named:
         word = "".join(within(Path(names[0]).stem))
         name = asked.split if asked.split and word in asked.names else "train"
         layout = Layout("parquet", {name: Part(names)})

@@ -82,7 +82,7 @@ def decode(encoded: bytes, *, size: int | None = None) -> np.ndarray:
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise DataError("image is not an image of a format that is read") from None
+        raise DataError("image is not an image") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"image is too large ({reason(error)})") from None
     except Exception as error:  # Pillow and its plugins raise of every kind on broken input
