@@ -46,7 +46,9 @@ HOSTILE = {
     "a quarter of a gigabyte": (header(10_000, 10_000) + chunk(b"IDAT", zlib.compress(bytes(100))), "10000x10000"),
     "no pixels": (header(0, 8) + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "image "),
     "text that explodes": (with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))), "broken or cut off"),
-    "EPS, which another program would run": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", "not an image"),
+    "EPS, which another program would run": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", "not an image",
+    ),
     "a header alone": (png(pixels(0))[:20], "image is"),
     "text": (b"not an image", "not an image"),
     "nothing": (b"", "not an image"),

@@ -53,7 +53,7 @@ class Columns:
                 "with_format(None), and map what the transform does"
             )
         table = table.with_format(None)
-        input = guess_input(table, input)
+        input = guess_input(table, input, label)
         label = guess_label(table, label, input)
         return cls(table, input, label, homes, told or (None if label is None else f"label column {label!r}"))
 
@@ -76,8 +76,11 @@ class Columns:
         return ImageRows(column.cast_column(self.input, Image(decode=False)), self.input, size, self.homes)
 
 
-def guess_input(table: Any, asked: str | None) -> str:
-    """The input column: the one asked for, or the only image column, or the only column of number lists."""
+def guess_input(table: Any, asked: str | None, label: str | None = None) -> str:
+    """The input column: the one asked for, or the only image column, or the only column of number lists.
+
+    label: the label column asked for, which is not the input; nor is one of number lists that is called as labels are.
+    """
     if asked is not None:
         _existing(table, asked, "input")
         if not (is_image(table.features[asked]) or _is_vector(table.features[asked])):
@@ -88,6 +91,8 @@ def guess_input(table: Any, asked: str | None) -> str:
         return asked
     for is_input in (is_image, _is_vector):
         found = [name for name in table.column_names if is_input(table.features[name])]
+        if len(found) > 1:
+            found = [name for name in found if name != label and name not in LABEL_NAMES] or found
         if len(found) == 1:
             return str(found[0])
         if found:

@@ -57,15 +57,15 @@ class TorchDataset:
         if self.label is None:
             return None
         targets: Any = getattr(self.dataset, "targets", None)
-        listed = hasattr(targets, "__len__") and hasattr(targets, "__getitem__") and np.ndim(targets) == 1
-        if listed and not isinstance(targets, dict) and len(targets) == len(self):
+        listed = hasattr(targets, "__len__") and hasattr(targets, "__getitem__") and getattr(targets, "ndim", 1) == 1
+        if listed and not isinstance(targets, (dict, str)) and len(targets) == len(self):
             self._compare(list(targets))
             return list(targets), None
         return [input_of(self.dataset, i, self.label) for i in range(len(self))], None
 
     def _compare(self, targets: list[Any]) -> None:
         for i in sorted({int(i) for i in np.linspace(0, len(self) - 1, _LOOKED_AT)}):
-            said, given = class_name(targets[i]), class_name(input_of(self.dataset, i, self.label))
+            said, given = _name(targets[i]), _name(input_of(self.dataset, i, self.label))
             if said != given:
                 raise DataError(
                     f"label: item {i} of the Dataset has the label {given}, but its `targets` say {said}; make them "
@@ -82,6 +82,14 @@ class TorchDataset:
                 "pass it without random augmentation, the recipe augments"
             )
         return rows
+
+
+def _name(label: Any) -> str | None:
+    """The class of a label, or the reason why it is none, which is told with its row later."""
+    try:
+        return class_name(label)
+    except DataError as error:
+        return str(error)
 
 
 def from_python(data: Any, test: Any, *, input: str | None, label: str | None) -> Found:
