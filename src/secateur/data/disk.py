@@ -12,6 +12,7 @@ from typing import Any
 
 from secateur.data.columns import Columns
 from secateur.data.found import Form, Found
+from secateur.data.labels import WITHOUT
 from secateur.data.layouts import Described, Layout, holds_images, lay_out
 from secateur.data.listing import Listing, is_saved, listed, our_run
 from secateur.data.metadata import describe
@@ -207,15 +208,22 @@ def _rows_of(path: Path) -> int:
 def _images(root: Path, part: Part, layout: Layout) -> Any:
     """A table of the paths of images, with their classes if there are any."""
     import datasets
+    import pyarrow as pa
+    from datasets.table import InMemoryTable
 
-    columns: dict[str, Any] = {"image": [{"bytes": None, "path": str(root / file)} for file in part.files]}
+    paths = pa.array([str(root / file) for file in part.files], pa.string())
+    cells = pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), paths], ["bytes", "path"])
+    columns: dict[str, Any] = {"image": cells}
     features: dict[str, Any] = {"image": datasets.Image()}
     if part.classes is not None:
         names = sorted({name for name in part.classes if name is not None})
+        if not names:
+            raise DataError(f"label: no image in {root} has a label; mend them, {WITHOUT}")
         number = {name: i for i, name in enumerate(names)}
-        columns[layout.column] = [-1 if name is None else number[name] for name in part.classes]
-        features[layout.column] = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
-    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+        columns[layout.column] = pa.array([-1 if name is None else number[name] for name in part.classes], pa.int64())
+        features[layout.column] = datasets.ClassLabel(names=names)
+    info = datasets.DatasetInfo(features=datasets.Features(features))
+    return datasets.Dataset(InMemoryTable(pa.table(columns)), info=info)
 
 
 def _hub(name: str, cache: Path | None) -> _Tables:

@@ -1,6 +1,6 @@
 """Kinds of files by their names."""
 
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 _IMAGES = frozenset(
     ".apng .avif .blp .bmp .bw .cur .dcx .dds .dib .flc .fli .ftc .ftu .gbr .gif .icb .icns .ico .iim .im .j2c .j2k "  # noqa: SIM905
@@ -23,7 +23,7 @@ def ending(path: str) -> str:
     >>> ending("cat/a.JPG")
     '.jpg'
     """
-    return PurePosixPath(path).suffix.lower()
+    return splitext(path.rpartition("/")[2])[1].lower()
 
 
 def is_image(path: str) -> bool:
@@ -38,12 +38,12 @@ def is_parquet(path: str) -> bool:
 
 def is_metadata(path: str) -> bool:
     """Does it describe the images beside it?"""
-    return PurePosixPath(path).name in _METADATA
+    return path.rpartition("/")[2] in _METADATA
 
 
 def is_other_table(path: str) -> bool:
     """Is it a table that is not read, but may hold labels?"""
-    return ending(path) in _TABLES and PurePosixPath(path).name not in _ABOUT
+    return ending(path) in _TABLES and path.rpartition("/")[2] not in _ABOUT
 
 
 def may_be_data(path: str) -> bool:

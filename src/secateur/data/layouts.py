@@ -140,7 +140,8 @@ def _why(file: str, tables: bool) -> str:
 
 def _empty(folders: Sequence[str], data: Iterable[str]) -> list[str]:
     """The outermost folders that no data lie below."""
-    full = {f[:k] for f in data for k, c in enumerate(f) if c == "/"}
+    parents = {f.rpartition("/")[0] for f in data}
+    full = {p[:k] for parent in parents for p in [f"{parent}/"] for k, c in enumerate(p) if c == "/"}
     bare = [f for f in folders if f not in full]
     return [f for f in bare if "/" not in f or f.rpartition("/")[0] in full]
 

@@ -109,6 +109,9 @@ class _Walk:
             return False
         try:
             name.encode()
+            if entry.is_file(follow_symlinks=False):  # which needs no look at the file itself
+                self.files.append(name)
+                return False
             mode = entry.stat().st_mode
         except UnicodeEncodeError:
             raise DataError(f"data: the name of {entry.path} is not UTF-8; rename it") from None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -57,7 +57,7 @@ class Place:
 
     def below(self, folders: int) -> "Place":
         """The same, seen from so many folders further down."""
-        return replace(self, dirs=self.dirs[folders:])
+        return Place(self.path, self.dirs[folders:], self.keys) if folders else self
 
 
 def placed(paths: Iterable[str]) -> list[Place]:
