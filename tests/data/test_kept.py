@@ -70,6 +70,8 @@ def test_two_files_of_one_name_in_a_class_are_both_kept(tmp_path):
             folder = tmp_path / "in" / sub / name
             folder.mkdir(parents=True)
             (folder / "x.png").write_bytes(png(pixels(k)))
+    rows = [f"{sub}/{name}/x.png,{name}" for sub in ("a", "b") for name in CLASSES[:2]]
+    (tmp_path / "in" / "metadata.csv").write_text("\n".join(["file_name,label", *rows]))
     source = open_data(str(tmp_path / "in"))
     kept = load(write_kept(source, np.arange(4), tmp_path / "kept"))
     assert len(kept) == 4

@@ -176,7 +176,7 @@ class TestKeptFolders:
     def test_classes_named_like_splits_lose_no_rows(self, tmp_path):
         for name in ("bus", "test"):
             write_flat(tmp_path / "in" / name, ["0", "1"])
-        table = load(write_kept(open_data(str(tmp_path / "in")), np.arange(4), tmp_path / "kept"))
+        table = load(write_kept(open_data(str(tmp_path / "in"), split="all"), np.arange(4), tmp_path / "kept"))
         assert table["label"] == [0, 0, 1, 1]
 
     def test_subfolders_read_without_labels_stay_where_they_were(self, tmp_path):

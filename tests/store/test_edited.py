@@ -113,7 +113,7 @@ class TestNames:
 
     def test_an_option_of_a_later_version_is_named(self, out):
         from secateur.study.out import Out
-        from secateur.study.session import reopen
+        from secateur.study.reopen import reopen
 
         change(out / "run.json", "data", "reading", to={"telescope": "on"})
         change(out / "run.json", "data", "form", to="folder")

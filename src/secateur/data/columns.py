@@ -1,37 +1,61 @@
 """Which column of a table holds the input, which the label, and the labels as class numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from secateur.data.labels import NO_LABELS, WITHOUT
 from secateur.data.rows import ImageRows, Rows, VectorRows
 from secateur.errors import DataError
 
-NO_LABELS = "none"
-"""Asked for in place of a label column: read the inputs alone."""
-WITHOUT = f"or read the data without labels: --label {NO_LABELS}"
-"""How messages name that way out."""
-
-_LABEL_NAMES = ("label", "labels", "target", "class", "y", "fine_label")
+LABEL_NAMES = ("label", "labels", "target", "class", "y", "fine_label")
+"""What columns of labels are usually called."""
+_NO_LABEL_NAMES = frozenset(
+    "caption captions text texts title description prompt file file_name filename path file_path filepath url uri id "  # noqa: SIM905
+    "ids idx index uid uuid key image_id md5 sha256 hash width height size date time timestamp split".split()
+)
+"""What columns are called that are no labels, unless the user says so."""
+_PANDAS_INDEX = "__index_level_"
+_WAY = "name one with --label"
 
 
 @dataclass(frozen=True)
 class Columns:
     """The two columns of a Hugging Face table that matter; the others are carried along into `kept/`.
 
-    label: None for data without labels.
+    label: None for data without labels. homes: the folders that images may lie in of which a cell holds the path alone;
+    None where the user made the table, so that any path is theirs. told: where the labels come from, in words.
     """
 
     table: Any  # datasets.Dataset
     input: str
     label: str | None
+    homes: tuple[Path, ...] | None = field(default=None, repr=False)
+    told: str | None = None
 
     @classmethod
-    def of(cls, table: Any, input: str | None, label: str | None) -> "Columns":
-        """Name the columns, guessing where there is no doubt."""
-        input = guess_input(table, input)
-        return cls(table, input, guess_label(table, label, input))
+    def of(
+        cls,
+        table: Any,
+        input: str | None,
+        label: str | None,
+        *,
+        homes: tuple[Path, ...] | None = None,
+        told: str | None = None,
+    ) -> "Columns":
+        """Name the columns, guessing where there is no doubt. The table's format is put aside: rows are read as stored.
+
+        Raises DataError for a table with a transform, which would be lost.
+        """
+        if table.format["type"] == "custom":
+            raise DataError(
+                "data: the table has a transform (with_transform), which would not be heard; pass it with "
+                "with_format(None), and map what the transform does"
+            )
+        table = table.with_format(None)
+        input = guess_input(table, input, label)
+        label = guess_label(table, label, input)
+        return cls(table, input, label, homes, told or (None if label is None else f"label column {label!r}"))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -49,26 +73,39 @@ class Columns:
         column = self.table.select_columns([self.input])
         if not is_image(self.table.features[self.input]):
             return VectorRows(column, self.input)
-        return ImageRows(column.cast_column(self.input, Image(decode=False)), self.input, size)
+        return ImageRows(column.cast_column(self.input, Image(decode=False)), self.input, size, self.homes)
 
 
-def guess_input(table: Any, asked: str | None) -> str:
-    """The input column: the one asked for, or the only image column, or the only column of number lists."""
+def guess_input(table: Any, asked: str | None, label: str | None = None) -> str:
+    """The input column: the one asked for, or the only image column, or the only column of number lists.
+
+    label: the label column asked for, which is not the input; nor is one of number lists that is called as labels are.
+    """
     if asked is not None:
-        return _existing(table, asked, "input")
+        _existing(table, asked, "input")
+        if not (is_image(table.features[asked]) or _is_vector(table.features[asked])):
+            raise DataError(
+                f"input: expected a column of images or of lists of numbers, but {asked} holds {_kind(table, asked)}; "
+                f"name another, or cast it from Python with cast_column"
+            )
+        return asked
     for is_input in (is_image, _is_vector):
         found = [name for name in table.column_names if is_input(table.features[name])]
+        if len(found) > 1:
+            found = [name for name in found if name != label and name not in LABEL_NAMES] or found
         if len(found) == 1:
             return str(found[0])
         if found:
             raise DataError(f"input: the columns {', '.join(found)} could all be it; name one with --input")
-    raise DataError(f"input: no column of images or number lists among {', '.join(table.column_names)}; name it")
+    there = ", ".join(f"{name} ({_kind(table, name)})" for name in table.column_names)
+    raise DataError(f"input: no column of images or number lists among {there}; cast one from Python with cast_column")
 
 
 def guess_label(table: Any, asked: str | None, input_column: str) -> str | None:
     """The label column: the one asked for, or the only column of class labels, or one with a usual name.
 
-    None, for no labels, where there is no column beside the input, or where `none` is asked for.
+    Else the only column there is beside the input, unless its name or its type is that of no label. None, for no
+    labels, where there is no column beside the input, or where `none` is asked for. An index of pandas is no column.
     """
     from datasets import ClassLabel
 
@@ -77,17 +114,19 @@ def guess_label(table: Any, asked: str | None, input_column: str) -> str | None:
             raise DataError(f"label: {NO_LABELS!r} means no labels, but a column is called so too; rename the column")
         return None
     if asked is not None:
-        return _existing(table, asked, "label")
-    others = [name for name in table.column_names if name != input_column]
-    for found in (
-        [name for name in others if isinstance(table.features[name], ClassLabel)],
-        [name for name in others if name in _LABEL_NAMES],
-        others,
-    ):
-        if len(found) == 1:
-            return str(found[0])
+        return _scalar(table, _existing(table, asked, "label"))
+    others = [n for n in table.column_names if n != input_column and not n.startswith(_PANDAS_INDEX)]
+    declared = [name for name in others if isinstance(table.features[name], ClassLabel)]
+    usual = [name for name in others if name in LABEL_NAMES]
+    if len(declared) == 1 and usual and declared[0] not in usual:
+        declared = [*declared, *usual]  # attr, declared, beside label: both could be meant
+    for found in (declared, usual, others):
+        if len(found) > 1:
+            raise DataError(f"label: the columns {', '.join(found)} could all be it; {_WAY}, {WITHOUT}")
+        if found and found is others and found[0].lower() in _NO_LABEL_NAMES:
+            raise DataError(f"label: the only column beside the input is {found[0]}; {_WAY} if it is meant, {WITHOUT}")
         if found:
-            raise DataError(f"label: the columns {', '.join(found)} could all be it; name one with --label, {WITHOUT}")
+            return _scalar(table, str(found[0]))
     return None
 
 
@@ -95,6 +134,23 @@ def _existing(table: Any, name: str, argument: str) -> str:
     if name not in table.column_names:
         raise DataError(f"{argument}: expected one of the columns {', '.join(table.column_names)}, got {name!r}")
     return name
+
+
+def _scalar(table: Any, name: str) -> str:
+    """The name of a column that can hold labels."""
+    from datasets import ClassLabel, Value
+
+    if not isinstance(table.features[name], (ClassLabel, Value)):
+        raise DataError(
+            f"label: expected a column of text or whole numbers, but {name} holds {_kind(table, name)}; of one-hot "
+            f"labels, pass the number of the class: their argmax; name another column with --label, {WITHOUT}"
+        )
+    return name
+
+
+def _kind(table: Any, name: str) -> str:
+    feature = table.features[name]
+    return str(getattr(feature, "dtype", None) or feature) if not isinstance(feature, (dict, list)) else str(feature)
 
 
 def is_image(feature: Any) -> bool:
@@ -109,54 +165,4 @@ def _is_vector(feature: Any) -> bool:
 
     if not isinstance(feature, (List, LargeList)):
         return False
-    return isinstance(feature.feature, Value) and feature.feature.dtype.startswith(("float", "int", "uint"))
-
-
-def class_names(values: list[Any], feature: Any = None, *, split: str = "train") -> list[str | None]:
-    """Each label as the name of its class; None where it is missing: null, nan, or a ClassLabel's -1.
-
-    feature: the column's feature, whose names a ClassLabel gives. Raises DataError for regression targets.
-
-    >>> class_names([1, 2.0, None, float("nan"), -1])
-    ['1', '2', None, None, '-1']
-    """
-    names = getattr(feature, "names", None)
-    out: list[str | None] = []
-    for i, value in enumerate(values):
-        if isinstance(value, (float, np.floating)) and value == value and not float(value).is_integer():
-            raise DataError(
-                f"label: expected classes, got the number {value} at {split} row {i}: targets of regression; name "
-                f"another column with --label, {WITHOUT}"
-            )
-        if value is None or value != value:
-            out.append(None)
-        elif names is not None:
-            out.append(None if value == -1 else names[value])
-        else:
-            out.append(str(int(value)) if isinstance(value, (bool, float, int, np.number, np.bool_)) else str(value))
-    return out
-
-
-def class_order(names: list[str | None], feature: Any = None) -> tuple[str, ...]:
-    """The classes in the order they are numbered: a ClassLabel's own, else sorted, as numbers where all are.
-
-    >>> class_order(["10", "9", None, "10"])
-    ('9', '10')
-    """
-    if getattr(feature, "names", None) is not None:
-        return tuple(feature.names)
-    present = {n for n in names if n is not None}
-    numeric = all(n.removeprefix("-").isdecimal() for n in present)
-    return tuple(sorted(present, key=int if numeric else str))
-
-
-def class_numbers(names: list[str | None], classes: tuple[str, ...], *, split: str = "train") -> np.ndarray:
-    """Labels (examples,) as numbers below the number of classes, -1 where missing.
-
-    >>> class_numbers(["dog", "cat", None], ("cat", "dog"))
-    array([ 1,  0, -1])
-    """
-    number = {name: i for i, name in enumerate(classes)}
-    if strange := sorted({n for n in names if n is not None} - set(classes)):
-        raise DataError(f"label: the {split} split has the classes {', '.join(strange[:5])}, which train does not have")
-    return np.array([-1 if n is None else number[n] for n in names], dtype=np.int64)
+    return isinstance(feature.feature, Value) and feature.feature.dtype.startswith(("float", "int", "uint", "bool"))

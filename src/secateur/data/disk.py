@@ -1,67 +1,90 @@
-"""Data sets on disk and on the hub: which files are which splits, read by Hugging Face `datasets`."""
+"""Data sets on disk and on the hub, read by Hugging Face `datasets`. Layouts are told apart in `data.layouts`."""
 
 import contextlib
 import glob
-import itertools
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secateur.data.columns import NO_LABELS, Columns
+from secateur.data.columns import Columns
 from secateur.data.found import Form, Found
-from secateur.errors import DataError, StoreError, reason
-from secateur.store.files import read_json
-from secateur.store.owned import is_run_folder
-from secateur.store.schemas.runs import LikeRun
+from secateur.data.labels import WITHOUT
+from secateur.data.layouts import Described, Layout, holds_images, lay_out
+from secateur.data.listing import Listing, is_saved, listed, our_run
+from secateur.data.metadata import describe
+from secateur.data.places import Asked, Part
+from secateur.data.splits import ALL, within
+from secateur.data.tables import by_split_column
+from secateur.errors import DataError, described, reason
+from secateur.untrusted import folder_name, read_regular
 
-Tables = tuple[Form, dict[str, Any], Path | None]
-_WORDS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-}  # fmt: skip
-_WORD = re.compile(rf"(?:^|[-_.])({'|'.join(_WORDS)})(?:[-_.]|$)", re.IGNORECASE)
+_STATE_BYTES = 1 << 26
 
 
-def find(data: str, *, input: str | None = None, label: str | None = None, cache: Path | None = None) -> Found:
+@dataclass(frozen=True)
+class _Tables:
+    """The splits as tables; told: where labels come from, if not from a column; homes: see Columns."""
+
+    form: Form
+    splits: dict[str, Any]
+    root: Path | None
+    ignored: dict[str, list[str]] = field(default_factory=dict)
+    told: str | None = None
+    homes: tuple[Path, ...] | None = None
+
+
+def find(
+    data: str,
+    *,
+    input: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    test: str | None = None,
+    cache: Path | None = None,
+) -> Found:
     """Open what `data` names: a folder of images, flat or by class, parquet files, a saved data set, a hub name.
 
-    cache: where `datasets` puts its Arrow copies (parquet and hub data are copied there, about their own size).
-    Raises DataError when there is no such thing.
+    split, test: the splits that the user names, which decides what files beside them are. cache: where `datasets` puts
+    its Arrow copies (parquet and hub data are copied there, about their own size). Raises DataError when there is no
+    such thing, and where there are several ways to read it.
     """
-    form, tables, root = _tables(data, cache, label)
-    splits = {name: Columns.of(table, input, label) for name, table in tables.items()}
-    return Found(data, form, splits, root)
+    asked = Asked(label, split, test)
+    found = _tables(data, cache, asked)
+    splits: dict[str, Any] = {
+        str(name): Columns.of(table, input, label, homes=found.homes, told=None if label == "none" else found.told)
+        for name, table in found.splits.items()
+    }
+    return Found(data, found.form, by_split_column(splits) if split != ALL else splits, found.root, found.ignored)
 
 
-def _tables(data: str, cache: Path | None, label: str | None) -> Tables:
-    import datasets
-
-    path = Path(data).expanduser()
-    _refuse_out(path)
-    if path.is_dir() and _is_saved(path):
-        loaded = datasets.load_from_disk(str(path))
-        splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-        return "saved", splits, path
-    if path.is_dir():
-        files = sorted(str(p) for p in _outside(outs_below(path), path.rglob("*.parquet")) if not _hidden(p, path))
-        return _parquet(files, path, cache) if files else _folder(path, cache, label)
-    files = sorted(
-        map(str, _outside(outs_below(_before_pattern(path)), map(Path, glob.glob(str(path), recursive=True))))
-    )
+def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
+    try:
+        path = Path(data).expanduser()
+        _refuse_out(path)
+        if path.is_dir() and is_saved(path):
+            return _saved(path)
+        if path.is_dir():
+            return _folder(path, cache, asked)
+        named = path.is_file()
+        files = [path] if named else [Path(f) for f in sorted(glob.glob(str(path), recursive=True))]
+    except (OSError, RuntimeError) as error:  # a folder that may not be looked into; no home of that user
+        raise DataError(f"data: {data} cannot be read ({reason(error)})") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"data: {data!r} is no path ({reason(error)})") from None
     if files:
-        if wrong := [f for f in files if not f.endswith(".parquet")]:
-            raise DataError(f"data: expected .parquet files or a folder, got {wrong[0]}")
-        return _parquet(files, path.parent, cache)
+        return _chosen(files, cache, asked, named=named)
     return _hub(data, cache)
 
 
 def _refuse_out(path: Path) -> None:
     """Raise DataError for the OUT folder of a run, which is not data itself, but may hold some."""
-    run: Any = None
-    with contextlib.suppress(StoreError):  # there is none, or it is somebody else's
-        run = read_json(path / "run.json", LikeRun) if path.is_dir() else None
+    run = our_run(path) if path.is_dir() else None
     if run is None:
         return
     what = {
@@ -71,119 +94,142 @@ def _refuse_out(path: Path) -> None:
         "synthetic": "the condensed rows",
     }
     there = [f"{path / name}, {told}" for name, told in what.items() if (path / name).is_dir()]
-    way = "; or ".join(there) if there else f"the data it was made from, {run['data'].get('name')}"
+    name = run["data"].get("name") if isinstance(run["data"], dict) else run["data"]
+    way = "; or ".join(there) if there else f"the data it was made from, {name}"
     raise DataError(f"data: expected a data set, got {path}, the OUT folder of a run; pass {way}")
 
 
-def outs_below(root: Path) -> list[Path]:
-    """The OUT folders of runs anywhere below a folder, sorted: what reading it leaves out."""
-    found = []
-    for folder, folders, _ in os.walk(root):
-        places = {name: Path(folder) / name for name in folders if not name.startswith(".")}
-        outs = [name for name, place in places.items() if is_run_folder(place)]
-        folders[:] = [name for name in places if name not in outs]
-        found += [places[name] for name in outs]
-    return sorted(found)
+def _saved(path: Path) -> _Tables:
+    import datasets
 
-
-def _before_pattern(path: Path) -> Path:
-    """The folder that a pattern begins in: what lies above it was named by the user."""
-    plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-    return Path(*plain)
-
-
-def _outside(outs: list[Path], files: Iterable[Path]) -> list[Path]:
-    """The files that lie in none of some folders."""
-    left_out = [Path(os.path.abspath(out)) for out in outs]
-    return [file for file in files if not set(left_out) & set(Path(os.path.abspath(file)).parents)]
-
-
-def _is_saved(path: Path) -> bool:
-    return (path / "state.json").exists() or (path / "dataset_dict.json").exists()
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _parquet(files: list[str], root: Path, cache: Path | None) -> Tables:
-    """Files named after splits (train.parquet, test-00000.parquet) are those splits; else all are one train split."""
-    from datasets import load_dataset
-
-    words = [_WORD.search(Path(f).stem) for f in files]
-    groups: dict[str, list[str]] = {}
-    for file, word in zip(files, words, strict=True):
-        name = _WORDS[word.group(1).lower()] if word and all(words) else "train"
-        groups.setdefault(name, []).append(file)
+    _check_saved(path)
     try:
-        splits = {
-            name: load_dataset("parquet", data_files=group, split="train", cache_dir=_text(cache))
-            for name, group in groups.items()
-        }
+        loaded = datasets.load_from_disk(str(path))
     except Exception as error:
+        if out := described(error, "reading the data"):
+            raise out from None
+        raise DataError(f"data: {path} could not be read as saved by `datasets` ({reason(error)})") from None
+    splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    return _Tables("saved", splits, path, homes=(path,))
+
+
+def _check_saved(path: Path) -> None:
+    """The files that a saved data set names must be regular files in its own folder."""
+    folders = [path]
+    if (path / "dataset_dict.json").is_file():
+        splits = _state(path / "dataset_dict.json").get("splits")
+        if not isinstance(splits, list) or not all(isinstance(s, str) for s in splits):
+            raise DataError(f"data: {path / 'dataset_dict.json'} names no splits; save the data set again")
+        folders = [path / folder_name(split, f"data: split of {path}") for split in splits]
+    for folder in folders:
+        files = _state(folder / "state.json").get("_data_files")
+        names = [f.get("filename") for f in files if isinstance(f, dict)] if isinstance(files, list) else [None]
+        for name in names:
+            if not isinstance(name, str) or not (folder / folder_name(name, f"data: file of {folder}")).is_file():
+                raise DataError(f"data: {folder} lacks the file {name!r} that its state.json names; save it again")
+
+
+def _state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(read_regular(path, limit=_STATE_BYTES))
+    except DataError as error:
+        raise DataError(f"data: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"data: {path} is no JSON ({reason(error)}); save the data set again") from None
+    return state if isinstance(state, dict) else {}
+
+
+def _folder(path: Path, cache: Path | None, asked: Asked) -> _Tables:
+    listing = listed(path)
+    about = describe(listing.files, path, asked.label) if holds_images(listing) else Described()
+    layout = lay_out(listing, str(path), asked=asked, described=about)
+    if layout.form == "parquet":
+        return _parquet(path, layout, cache)
+    splits = {name: _images(path, part, layout) for name, part in layout.splits.items()}
+    return _Tables("folder", splits, path, layout.ignored, layout.label)
+
+
+def _chosen(files: Sequence[Path], cache: Path | None, asked: Asked, *, named: bool) -> _Tables:
+    """Files that the user named: one by its path, or several by a glob."""
+    for file in files:
+        if file.suffix.lower() != ".parquet" or not file.is_file():
+            raise DataError(f"data: expected .parquet files or a folder, got {file}")
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    names = tuple(sorted(str(file.relative_to(root)) for file in files))
+    if named:
+        word = "".join(within(Path(names[0]).stem))
+        name = asked.split if asked.split and word in asked.names else "train"
+        layout = Layout("parquet", {name: Part(names)})
+    else:
+        layout = lay_out(Listing(names), str(root), asked=Asked(asked.label, asked.split, asked.test, chosen=True))
+    return _parquet(root, layout, cache)
+
+
+def _parquet(root: Path, layout: Layout, cache: Path | None) -> _Tables:
+    splits = {name: _table(root, part, cache) for name, part in layout.splits.items()}
+    return _Tables("parquet", splits, root, layout.ignored, homes=(root,))
+
+
+def _table(root: Path, part: Part, cache: Path | None) -> Any:
+    """Parquet files as one table, in their order, with the columns that their folders give."""
+    from datasets import Value, load_dataset
+
+    rows = [_rows_of(root / file) for file in part.files]
+    names = [glob.escape(str(root / file)) for file in part.files]
+    try:
+        table = load_dataset("parquet", data_files=names, split="train", cache_dir=_text(cache))
+    except Exception as error:
+        if out := described(error, "reading the data"):
+            raise out from None
         raise DataError(f"data: {root} could not be read as parquet ({reason(error)})") from None
-    return "parquet", splits, root
+    for name, values in part.columns.items():
+        if name in table.column_names:
+            raise DataError(
+                f"data: {name} is both a column of the files in {root} and of their folders; rename the folders"
+            )
+        column = [value for value, count in zip(values, rows, strict=True) for _ in range(count)]
+        table = table.add_column(name, column, feature=Value("string"))
+    return table
 
 
-def _folder(path: Path, cache: Path | None, label: str | None) -> Tables:
-    """Class folders, or split folders (train/, test/) of class folders; images directly in a folder have no labels."""
-    folders = _folders(path)
-    if not folders and not _holds_images(path):
-        raise DataError(
-            f"data: {path} holds no parquet files and no folders of images; expected {path}/CLASS/IMAGE, or images "
-            f"without labels directly in it"
-        )
-    named = {p: _WORDS.get(p.name.lower()) for p in folders}
-    roots = {str(word): p for p, word in named.items()} if folders and all(named.values()) else {"train": path}
-    return "folder", {name: _images(root, cache, label) for name, root in roots.items()}, path
+def _rows_of(path: Path) -> int:
+    """How many rows a parquet file has; an error that names the file where it is none."""
+    import pyarrow.parquet as pq
 
-
-def _images(root: Path, cache: Path | None, label: str | None) -> Any:
-    """The images of one split, their labels the names of their folders, unless they lie in none or none is asked."""
-    from datasets import load_dataset
-
-    flat = _holds_images(root)
-    if label != NO_LABELS and flat and _folders(root):
-        raise DataError(
-            f"label: {root} holds images beside folders of images; move them into class folders, or read all of them "
-            f"without labels: --label {NO_LABELS}"
-        )
-    drop = flat or label == NO_LABELS
-    files: dict[str, Any] = {
-        "train": f"{glob.escape(str(root))}/**"
-    }  # lest a class called `train` be taken for a split
-    if outs := outs_below(root):
-        files = {"train": _without(files["train"], outs)}
     try:
-        return load_dataset("imagefolder", data_files=files, split="train", drop_labels=drop, cache_dir=_text(cache))
+        with path.open("rb") as file:
+            return int(pq.ParquetFile(file).metadata.num_rows)
     except Exception as error:
-        raise DataError(f"data: {root} could not be read as a folder of images ({reason(error)})") from None
+        if out := described(error) if not isinstance(error, OSError) or error.errno else None:
+            raise out from None
+        raise DataError(f"data: {path} could not be read as parquet ({reason(error)})") from None
 
 
-def _without(pattern: str, outs: list[Path]) -> list[str]:
-    """The files that a pattern finds, in its order, but for those in OUT folders."""
-    from datasets.data_files import resolve_pattern
+def _images(root: Path, part: Part, layout: Layout) -> Any:
+    """A table of the paths of images, with their classes if there are any."""
+    import datasets
+    import pyarrow as pa
+    from datasets.table import InMemoryTable
 
-    return [glob.escape(str(file)) for file in _outside(outs, map(Path, resolve_pattern(pattern, "")))]
+    paths = pa.array([str(root / file) for file in part.files], pa.string())
+    cells = pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), paths], ["bytes", "path"])
+    columns: dict[str, Any] = {"image": cells}
+    features: dict[str, Any] = {"image": datasets.Image()}
+    if part.classes is not None:
+        names = sorted({name for name in part.classes if name is not None})
+        if not names:
+            raise DataError(f"label: no image in {root} has a label; mend them, {WITHOUT}")
+        number = {name: i for i, name in enumerate(names)}
+        columns[layout.column] = pa.array([-1 if name is None else number[name] for name in part.classes], pa.int64())
+        features[layout.column] = datasets.ClassLabel(names=names)
+    info = datasets.DatasetInfo(features=datasets.Features(features))
+    return datasets.Dataset(InMemoryTable(pa.table(columns)), info=info)
 
 
-def _folders(path: Path) -> list[Path]:
-    found = (p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return sorted(p for p in found if not is_run_folder(p))
-
-
-def _holds_images(path: Path) -> bool:
-    """Do images lie directly in the folder?"""
-    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
-
-    known = set(ImageFolder.EXTENSIONS)
-    return any(p.suffix.lower() in known and not p.name.startswith(".") and p.is_file() for p in path.iterdir())
-
-
-def _hub(name: str, cache: Path | None) -> Tables:
+def _hub(name: str, cache: Path | None) -> _Tables:
     """One quick question first: `datasets` would go on retrying a name that is only a path with a typing error."""
-    from datasets import load_dataset
-    from huggingface_hub import HfApi
+    import datasets
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) or Path(name).suffix == ".parquet":
@@ -191,12 +237,14 @@ def _hub(name: str, cache: Path | None) -> Tables:
     try:
         with contextlib.suppress(OfflineModeIsEnabled):  # then `datasets` looks in its cache
             HfApi().dataset_info(name, timeout=10)
-        loaded = load_dataset(name, cache_dir=_text(cache))
+        loaded = datasets.load_dataset(name, cache_dir=_text(cache))
     except Exception as error:
         raise DataError(
             f"data: no file or folder {name}, and the hub did not give a data set of that name ({reason(error)})"
         ) from None
-    return "hub", dict(loaded), None
+    kept = [constants.HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH]
+    homes = tuple(Path(home) for home in [*kept, *([cache] if cache else [])])
+    return _Tables("hub", dict(loaded), None, homes=homes)
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,12 +1,11 @@
 """A data set that was found but not read: its splits, each a table of inputs and, mostly, labels."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from secateur.data.rows import Rows
-from secateur.errors import DataError
 
 Form = Literal["digits", "folder", "parquet", "saved", "hub", "arrays"]
 
@@ -26,22 +25,13 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a data set is called, the form it came in, and its splits."""
+    """What a data set is called, the form it came in, and its splits.
+
+    ignored: what lay there and is not read, by reason.
+    """
 
     name: str
     form: Form
     splits: Mapping[str, Labelled]
     root: Path | None = None
-
-
-def choose_split(splits: Mapping[str, Any], asked: str | None, wanted: tuple[str, ...], argument: str) -> str | None:
-    """The split to use: the one asked for, else the first of `wanted` that exists.
-
-    >>> choose_split({"train": 0, "validation": 0}, None, ("test", "validation"), "test")
-    'validation'
-    """
-    if asked is not None:
-        if asked not in splits:
-            raise DataError(f"{argument}: expected one of the splits {', '.join(splits)}, got {asked!r}")
-        return asked
-    return next((name for name in wanted if name in splits), None)
+    ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)

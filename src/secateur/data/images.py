@@ -1,46 +1,115 @@
 """One encoded image to pixels: what is accepted, what is converted, what is refused."""
 
 import io
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from secateur.errors import DataError
+from secateur.errors import DataError, reason
+from secateur.untrusted import read_regular
 
+MOST_BYTES = 512 << 20
+"""Of one encoded image: a file that is larger is refused unread."""
+MOST_PIXELS = 89_478_485
+"""Of one image, a quarter of a gigabyte in RGB: more are refused undecoded. Pillow warns from there on."""
+_FORMATS = (
+    "PNG JPEG WEBP GIF BMP DIB PPM TIFF AVIF JPEG2000 ICO ICNS CUR PCX DCX DDS SGI PSD QOI SUN BLP FTEX GBR FLI IM "  # noqa: SIM905
+    "MSP PIXAR XBM XPM PCD TGA".split()
+)
+"""What is decoded. Left out are formats that Pillow gives to another program (EPS to Ghostscript), or cannot decode."""
 _ORIENTATION = 0x0112
+_BITS = 258
 _PNG = b"\x89PNG\r\n\x1a\n"
+Cell = dict[str, bytes | str | None]
 
 
-def encoded_bytes(cell: dict[str, bytes | str | None] | None) -> bytes:
-    """The bytes of one `{bytes, path}` cell; reads the file where the cell holds only a path."""
+def encoded_bytes(cell: Cell | None, homes: Sequence[Path] | None = None) -> bytes:
+    """The bytes of one `{bytes, path}` cell; reads the file where the cell holds only a path, see `image_file`."""
     if cell is None or (cell["bytes"] is None and not cell["path"]):
         raise DataError("no image")
     if cell["bytes"] is not None:
-        assert isinstance(cell["bytes"], bytes)
+        if not isinstance(cell["bytes"], bytes):
+            raise DataError(f"image holds {type(cell['bytes']).__name__}, not bytes")
         return cell["bytes"]
     try:
-        return Path(str(cell["path"])).read_bytes()
-    except OSError as error:
-        raise DataError(f"image file cannot be read ({error.strerror})") from None
+        return read_regular(image_file(cell, homes), limit=MOST_BYTES)
+    except DataError as error:
+        raise DataError(f"image file {error}") from None
+
+
+def image_file(cell: Cell, homes: Sequence[Path] | None) -> Path:
+    """The file that a cell names. A relative name is taken from the first of `homes`.
+
+    homes: the folders that it must lie in, links followed, since names in a file may lead anywhere; None where the user
+    made the cells in Python. Raises DataError for a file that lies elsewhere.
+    """
+    path = Path(str(cell["path"]))
+    if homes is None:
+        return path
+    try:
+        real = Path(os.path.realpath(homes[0] / path if homes else path))
+        if any(real.is_relative_to(os.path.realpath(home)) for home in homes):
+            return real
+    except (OSError, ValueError):  # a NUL in it, or a loop of links
+        pass
+    where = f"{homes[0]}" if homes else "the data"
+    raise DataError(
+        f"{path}: lies outside of {where}, and names in a file are not followed there; put the images into the data, "
+        f"or open the table yourself in Python and pass it"
+    )
 
 
 def decode(encoded: bytes, *, size: int | None = None) -> np.ndarray:
     """Pixels (height, width, channels) uint8; 1 channel for grey images, 3 for all others.
 
-    Palettes become RGB, transparency is laid on white, EXIF orientation is applied. size: resize the shorter side to
-    it and cut out the middle square. Raises DataError, without the row, for images that are broken, empty or of more
-    than 8 bits a channel.
+    Palettes become RGB, transparency is laid on white, EXIF orientation is applied; of several frames the first is
+    taken. size: resize the shorter side to it and cut out the middle square. Raises DataError, without the row, for
+    images that are broken, empty, too large, or of more than 8 bits a channel.
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(encoded))
-        _refuse_deep(image, encoded)
-        image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
-            raise
-        what = "not an image" if isinstance(error, UnidentifiedImageError) else f"broken or cut off ({error})"
-        raise DataError(f"image is {what}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is an error below
+            image: Image.Image = Image.open(io.BytesIO(encoded), formats=_formats())
+            _refuse_deep(image, encoded)
+            _refuse_size(image)
+            image.load()
+            return _pixels(image, size)
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise DataError("image is not an image") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"image is too large ({reason(error)})") from None
+    except Exception as error:  # Pillow and its plugins raise of every kind on broken input
+        raise DataError(f"image is broken or cut off ({reason(error)})") from None
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Pixels of an image that Pillow has opened, by the rules of `decode`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _refuse_deep(image, b"")
+            _refuse_size(image)
+            return _pixels(image, None)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"image is broken or cut off ({reason(error)})") from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _pixels(image: Image.Image, size: int | None) -> np.ndarray:
     if image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     image = _flatten(image)
@@ -58,13 +127,24 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def _refuse_deep(image: Image.Image, encoded: bytes) -> None:
-    """Pillow cuts 16-bit RGB PNGs to 8 bits without a word, hence the look at the header."""
-    deep_png = encoded.startswith(_PNG) and encoded[24] == 16
-    if deep_png or image.mode.startswith(("I", "F")):
+    """Pillow cuts RGB of 16 bits to 8 without a word, in PNG and TIFF, hence the look at the header."""
+    deep = encoded.startswith(_PNG) and encoded[24] == 16
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(_BITS, 8)
+        deep = max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    if deep or image.mode.startswith(("I", "F")):
         raise DataError(
             f"image has more than 8 bits a channel (mode {image.mode}); "
             f"convert the images to 8 bits, or pass float vectors from Python"
         )
+
+
+def _refuse_size(image: Image.Image) -> None:
+    width, height = image.size
+    if not width or not height:
+        raise DataError("image has no pixels")
+    if width * height > MOST_PIXELS:
+        raise DataError(f"image is too large: {width}x{height}, more than {MOST_PIXELS:,} pixels; make it smaller")
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from secateur.data.columns import NO_LABELS, Columns
+from secateur.data.columns import Columns
 from secateur.data.found import Found, Labelled
-from secateur.data.rows import ArrayRows, DatasetRows, Rows, as_array
+from secateur.data.labels import NO_LABELS, class_name
+from secateur.data.pixels import as_array, plain_array
+from secateur.data.rows import ArrayRows, DatasetRows, Rows, input_of
+from secateur.data.tables import by_split_column
 from secateur.errors import DataError
 
 _INPUT_KEYS = ("image", "img", "pixel_values", "x", "input", "features")
 _LABEL_KEYS = ("label", "labels", "y", "target")
+_LOOKED_AT = 256
+"""Items whose labels are compared with `targets`."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,43 @@ class TorchDataset:
         return len(self.dataset)
 
     def labels(self) -> tuple[list[Any], Any] | None:
-        """Its `targets` where it has them, as torchvision's do; else every item is read once."""
+        """Its `targets` where it has them, as torchvision's do, and its items agree; else every item is read once."""
         if self.label is None:
             return None
-        targets = getattr(self.dataset, "targets", None)
-        if targets is not None and len(targets) == len(self):
-            return [np.asarray(t).item() for t in targets], None
-        return [np.asarray(self.dataset[i][self.label]).item() for i in range(len(self))], None
+        targets: Any = getattr(self.dataset, "targets", None)
+        listed = hasattr(targets, "__len__") and hasattr(targets, "__getitem__") and getattr(targets, "ndim", 1) == 1
+        if listed and not isinstance(targets, (dict, str)) and len(targets) == len(self):
+            self._compare(list(targets))
+            return list(targets), None
+        return [input_of(self.dataset, i, self.label) for i in range(len(self))], None
+
+    def _compare(self, targets: list[Any]) -> None:
+        for i in sorted({int(i) for i in np.linspace(0, len(self) - 1, _LOOKED_AT)}):
+            said, given = _name(targets[i]), _name(input_of(self.dataset, i, self.label))
+            if said != given:
+                raise DataError(
+                    f"label: item {i} of the Dataset has the label {given}, but its `targets` say {said}; make them "
+                    f"agree, or delete `targets`"
+                )
 
     def rows(self, size: int | None) -> Rows:
         _refuse_size(size)
         rows = DatasetRows(self.dataset, self.input)
-        if not np.array_equal(rows.raw([0])[0], rows.raw([0])[0]):
+        once, again = rows.raw([0])[0], rows.raw([0])[0]
+        if not isinstance(once, DataError) and not np.array_equal(once, again):
             raise DataError(
                 "data: the Dataset gives another input each time a row is read; "
                 "pass it without random augmentation, the recipe augments"
             )
         return rows
+
+
+def _name(label: Any) -> str | None:
+    """The class of a label, or the reason why it is none, which is told with its row later."""
+    try:
+        return class_name(label)
+    except DataError as error:
+        return str(error)
 
 
 def from_python(data: Any, test: Any, *, input: str | None, label: str | None) -> Found:
@@ -76,10 +101,17 @@ def from_python(data: Any, test: Any, *, input: str | None, label: str | None) -
 
     name = f"{type(data).__name__} from Python"
     if isinstance(data, datasets.DatasetDict):
+        if test is not None:
+            raise DataError(
+                f"test: the data hold the splits {', '.join(data)}; name one of them, or pass the train split and test"
+            )
         return Found(name, "arrays", {n: Columns.of(t, input, label) for n, t in data.items()})
-    splits = {"train": _wrap(data, input, label)}
+    wrapped = _wrap(data, input, label)
+    splits = (
+        by_split_column({"train": wrapped}) if test is None and isinstance(wrapped, Columns) else {"train": wrapped}
+    )
     if test is not None:
-        splits["test"] = _wrap(test, input, label)
+        splits = {**splits, "test": _wrap(test, input, label)}
     return Found(name, "arrays", splits)
 
 
@@ -88,13 +120,13 @@ def _wrap(data: Any, input: str | None, label: str | None) -> Labelled:
 
     if isinstance(data, datasets.Dataset):
         return Columns.of(data, input, label)
+    if way := _known_but_not_read(data):
+        raise DataError(f"data: a {type(data).__name__} is not read; {way}")
     if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "__array__"):
         return _arrays(data[0], None if label == NO_LABELS else data[1])
     if hasattr(data, "__array__") and hasattr(data, "dtype"):
         return _arrays(data, None)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, list)):
-        if not len(data):
-            raise DataError("data: the Dataset is empty")
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, list, tuple)):
         return _torch_dataset(data, input, label)
     raise DataError(
         f"data: expected a path, a hub name, a datasets.Dataset, a map-style torch Dataset, arrays (inputs, labels) or "
@@ -102,30 +134,64 @@ def _wrap(data: Any, input: str | None, label: str | None) -> Labelled:
     )
 
 
+def _known_but_not_read(data: Any) -> str | None:
+    """The way out for what looks like data, but has no rows by number; known by name, so that nothing is imported."""
+    names = {kind.__name__ for kind in type(data).__mro__}
+    if names & {"IterableDataset", "IterableDatasetDict", "IterDataPipe"}:
+        return "its rows have no numbers: pass a map-style Dataset, or one of `datasets` that is not streamed"
+    if "DataFrame" in names:
+        return "pass datasets.Dataset.from_pandas(frame), or its columns as arrays (inputs, labels)"
+    if type(data).__module__.startswith("pyarrow"):
+        return "pass datasets.Dataset(table)"
+    if isinstance(data, dict):
+        return "pass one split, with test= for the other, or a datasets.DatasetDict"
+    if "DataLoader" in names:
+        return "pass its Dataset: batches are made here"
+    return None
+
+
 def _arrays(inputs: Any, targets: Any) -> Arrays:
-    inputs = np.asarray(inputs)
-    labels = None if targets is None else _targets(np.asarray(targets), len(inputs))
+    inputs = plain_array(inputs)
+    labels = None if targets is None else _targets(targets, len(inputs) if inputs.ndim else 0)
     if inputs.ndim == 2:
-        return Arrays(inputs.astype(np.float32), labels)
+        if inputs.dtype.kind not in "fiub":
+            raise DataError(f"data: expected vectors of numbers, got inputs of type {inputs.dtype}")
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes inf, and is found row by row
+            return Arrays(inputs.astype(np.float32), labels)
     if inputs.ndim == 3:
         inputs = inputs[..., None]
     if inputs.ndim != 4:
         raise DataError(f"data: expected images or vectors, got inputs of shape {inputs.shape}")
-    if inputs.dtype == np.uint8 and inputs.shape[-1] in (1, 3):
+    if not len(inputs) or (inputs.dtype == np.uint8 and inputs.shape[-1] in (1, 3)):
         return Arrays(inputs, labels)
-    return Arrays(np.stack([as_array(image) for image in inputs]), labels)
+    return Arrays(np.stack([_row(image, i) for i, image in enumerate(inputs)]), labels)
 
 
-def _targets(targets: np.ndarray, inputs: int) -> list[Any]:
-    if targets.ndim != 1:
-        raise DataError(f"data: expected one label an example, got labels of shape {targets.shape}")
-    if inputs != len(targets):
-        raise DataError(f"data: {inputs} inputs, but {len(targets)} labels")
-    return targets.tolist()
+def _row(image: np.ndarray, i: int) -> np.ndarray:
+    try:
+        return as_array(image)
+    except DataError as error:
+        raise DataError(f"data: row {i}: {error}") from None
+
+
+def _targets(targets: Any, inputs: int) -> list[Any]:
+    if isinstance(targets, (list, tuple)):
+        found = list(targets)  # not by way of an array, which would turn nan beside text into text
+    else:
+        array = plain_array(targets)
+        if array.ndim != 1:
+            hint = "; of one-hot labels, pass their argmax" if array.ndim == 2 and array.shape[1] > 1 else ""
+            raise DataError(f"data: expected one label an example, got labels of shape {array.shape}{hint}")
+        found = array.tolist()
+    if inputs != len(found):
+        raise DataError(f"data: {inputs} inputs, but {len(found)} labels")
+    return found
 
 
 def _torch_dataset(data: Any, input: str | None, label: str | None) -> TorchDataset:
-    item, unlabelled = data[0], label == NO_LABELS
+    if not len(data):
+        raise DataError("train: the split is empty")
+    item, unlabelled = input_of(data, 0, None), label == NO_LABELS
     if isinstance(item, dict):
         return _torch_dicts(data, item, input, label)
     if isinstance(item, (tuple, list)) and (len(item) == 1 or unlabelled):

@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from secateur.data.images import decode, encoded_bytes
-from secateur.errors import DataError
+from secateur.data.images import decode, encoded_bytes, image_file
+from secateur.data.pixels import as_array, vector
+from secateur.errors import DataError, reason
 
 
 @runtime_checkable
@@ -30,11 +31,15 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class ImageRows:
-    """Encoded images in a column of a Hugging Face data set."""
+    """Encoded images in a column of a Hugging Face data set.
+
+    homes: the folders that a cell may name a file in; None for any.
+    """
 
     table: Any  # datasets.Dataset of that column alone, undecoded
     column: str
     size: int | None = None
+    homes: tuple[Path, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -43,10 +48,10 @@ class ImageRows:
         return list(self.table[_index(ids)][self.column])
 
     def digestible(self, raw: Any) -> bytes:
-        return encoded_bytes(raw)
+        return encoded_bytes(raw, self.homes)
 
     def value(self, raw: Any) -> np.ndarray:
-        return decode(encoded_bytes(raw), size=self.size)
+        return decode(encoded_bytes(raw, self.homes), size=self.size)
 
     def file(self, i: int) -> str | None:
         """The name of the file that image i lies in, where it lies in one."""
@@ -56,7 +61,9 @@ class ImageRows:
     def path(self, i: int) -> Path | None:
         """The file that image i lies in, where it lies in one."""
         cell = self.raw([i])[0]
-        return None if cell is None or not cell["path"] else Path(cell["path"])
+        if cell is None or not cell["path"]:
+            return None
+        return Path(cell["path"]) if cell["bytes"] is not None else image_file(cell, self.homes)
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,7 @@ class VectorRows:
         return b"" if raw is None else np.asarray(raw, dtype=np.float64).tobytes()
 
     def value(self, raw: Any) -> np.ndarray:
-        if raw is None:
-            raise DataError("no vector")
-        vector = np.asarray(raw, dtype=np.float32)
-        if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise DataError("vector holds nan, inf or nested lists")
-        return vector
+        return vector(raw)
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,7 @@ class ArrayRows:
         return np.ascontiguousarray(raw).tobytes()
 
     def value(self, raw: Any) -> np.ndarray:
-        if raw.ndim == 1 and not np.isfinite(raw).all():
-            raise DataError("vector holds nan or inf")
-        return np.asarray(raw)
+        return vector(raw) if raw.ndim == 1 else np.asarray(raw)
 
 
 @dataclass(frozen=True)
@@ -116,54 +116,33 @@ class DatasetRows:
         return len(self.dataset)
 
     def raw(self, ids: Sequence[int]) -> list[Any]:
-        items = (self.dataset[int(i)] for i in ids)
-        return [as_array(item if self.key is None else item[self.key]) for item in items]
+        return [self._read(int(i)) for i in ids]
 
     def digestible(self, raw: Any) -> bytes:
-        return np.ascontiguousarray(raw).tobytes()
+        return np.ascontiguousarray(self.value(raw)).tobytes()
 
     def value(self, raw: Any) -> np.ndarray:
+        if isinstance(raw, DataError):
+            raise raw
         return np.asarray(raw)
 
-
-def as_array(item: Any) -> np.ndarray:
-    """An image or vector of a torch Dataset or an array of them, as uint8 (..., height, width, channels) or float32.
-
-    Takes PIL images, arrays and tensors. Channels may come first or last; float images must be 8-bit values over 255,
-    as torchvision's ToTensor makes them, and are brought back to uint8 exactly.
-    """
-    array = np.asarray(item)
-    if array.dtype == np.float64 or array.dtype == np.float16:
-        array = array.astype(np.float32)
-    if array.ndim == 1:
-        return array.astype(np.float32)
-    if array.ndim == 2 and array.dtype == np.uint8:
-        return array[:, :, None]
-    if array.ndim != 3:
-        raise DataError(f"expected an image or a vector, got an array of shape {array.shape} and type {array.dtype}")
-    return _channels_last(_to_uint8(array))
+    def _read(self, i: int) -> Any:
+        """The input of item i, or the error that it is: one bad item does not hide the others."""
+        try:
+            return as_array(input_of(self.dataset, i, self.key))
+        except DataError as error:
+            return error
 
 
-def _to_uint8(array: np.ndarray) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
-    scaled = array.astype(np.float32) * 255
-    pixels = scaled.round()
-    if array.dtype.kind != "f" or pixels.min() < 0 or pixels.max() > 255 or np.abs(scaled - pixels).max() > 0.01:
-        raise DataError(
-            f"images must be uint8, or 8-bit values over 255 as ToTensor makes them; got {array.dtype} from "
-            f"{array.min():.4g} to {array.max():.4g}: leave normalisation and augmentation to the recipe"
-        )
-    return pixels.astype(np.uint8)
-
-
-def _channels_last(image: np.ndarray) -> np.ndarray:
-    first, last = image.shape[0] in (1, 3), image.shape[-1] in (1, 3)
-    if last:
-        return image
-    if first:
-        return np.ascontiguousarray(np.moveaxis(image, 0, -1))
-    raise DataError(f"an image needs 1 or 3 channels, first or last; got shape {image.shape}")
+def input_of(dataset: Any, i: int, key: int | str | None) -> Any:
+    """Item i of a Dataset, or the part of it under a key; DataError, with the row, where the Dataset gives none."""
+    try:
+        item = dataset[i]
+        return item if key is None else item[key]
+    except (DataError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise DataError(f"item {i} of the Dataset cannot be read ({type(error).__name__}: {reason(error)})") from None
 
 
 def _index(ids: Sequence[int]) -> Any:

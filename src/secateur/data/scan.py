@@ -102,9 +102,10 @@ def fitted(value: np.ndarray, shape: tuple[int, ...], where: str) -> np.ndarray:
 
 
 def _first_value(rows: Rows, name: str) -> np.ndarray:
+    first: DataError | None = None
     for i in range(len(rows)):
         try:
             return rows.value(rows.raw([i])[0])
-        except DataError:
-            continue
-    raise DataError(f"{name}: none of the {len(rows)} rows can be read")
+        except DataError as error:
+            first = first or error
+    raise DataError(f"{name}: none of the {len(rows)} rows can be read; row 0: {first}")

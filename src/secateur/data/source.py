@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from secateur.data.columns import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
-from secateur.data.found import Form, Found, Labelled, choose_split
+from secateur.data.found import Form, Found, Labelled
+from secateur.data.labels import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
 from secateur.data.rare import check_told_apart, rare_rows
-from secateur.data.rows import Rows
+from secateur.data.rows import ImageRows, Rows
 from secateur.data.scan import scan
+from secateur.data.splits import HELD_OUT, choose_split, only_split
 from secateur.errors import DataError
 from secateur.ranges import BYTES, SIDE, in_ranges
 
@@ -71,7 +72,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: the train split, and the test split, which is read when first asked for."""
+    """A data set: the train split, and the test split, which is read when first asked for.
+
+    told: what the data were understood as, in a line; ignored: what of them is not read, and why, in another.
+    """
 
     name: str
     form: Form
@@ -79,6 +83,8 @@ class Source:
     train_as_found: Labelled = field(repr=False)
     root: Path | None
     _open_test: Callable[[], Split | None] = field(repr=False)
+    told: str = ""
+    ignored: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -143,20 +149,35 @@ def open_data(
     budget = default_memory() if memory is None else memory
     reading = _Reading(size, on_bad, on_rare, budget, progress)
     named_test, other_test = (test, None) if isinstance(test, str) else (None, test)
-    found = _find(data, other_test, input, label, None if cache is None else Path(cache))
-    train_name = choose_split(found.splits, split, ("train",), "split") or _only(found.splits)
-    train = reading.split(found.splits[train_name], "train", None)
-    test_name = choose_split(found.splits, named_test, ("test", "validation"), "test")
+    if other_test is not None and isinstance(data, (str, Path)):
+        raise DataError(f"test: data of the name {data} have splits of their own; expected the name of one of them")
+    found = _find(data, other_test, input, label, (split, named_test), None if cache is None else Path(cache))
+    train_name = choose_split(found.splits, split, ("train",), "split") or only_split(found.splits)
+    test_name = choose_split(found.splits, named_test, HELD_OUT, "test")
+    if test_name == train_name and named_test is None:  # held-out rows are pruned, as asked, and are no test
+        test_name = None
     if test_name == train_name:
         raise DataError(f"test: {test_name!r} is the split to prune")
+    train = reading.split(found.splits[train_name], "train", None)
 
     def open_test() -> Split | None:
         return None if test_name is None else reading.split(found.splits[test_name], "test", train)
 
-    return Source(found.name, found.form, train, found.splits[train_name], found.root, open_test)
+    from secateur.data.told import left_out, understood
+
+    told, ignored = understood(found, train, train_name, test_name), left_out(found, train, (train_name, test_name))
+    return Source(found.name, found.form, train, found.splits[train_name], found.root, open_test, told, ignored)
 
 
-def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Path | None) -> Found:
+def _find(
+    data: Any,
+    test: Any,
+    input: str | None,
+    label: str | None,
+    named: tuple[str | None, str | None],
+    cache: Path | None,
+) -> Found:
+    """named: the splits to prune and to test on that the user named."""
     import datasets
 
     datasets.disable_progress_bars()  # the jobs have their own
@@ -167,7 +188,7 @@ def _find(data: Any, test: Any, input: str | None, label: str | None, cache: Pat
     if isinstance(data, (str, Path)):
         from secateur.data.disk import find
 
-        return find(str(data), input=input, label=label, cache=cache)
+        return find(str(data), input=input, label=label, split=named[0], test=named[1], cache=cache)
     from secateur.data.python import from_python
 
     return from_python(data, test, input=input, label=label)
@@ -198,7 +219,7 @@ class _Reading:
             progress=lambda done: self.progress(f"reading {name}", done, len(rows)),
         )
         bad = found.bad | {int(i): "no label" for i in np.flatnonzero(labels < 0)}
-        self._report_bad(bad, name)
+        self._report_bad(bad, name, rows)
         has_labels = classes is not UNLABELLED
         rare = rare_rows(
             np.where(np.isin(np.arange(len(labels)), list(bad)), -1, labels), classes, on_rare=self.on_rare,
@@ -220,12 +241,21 @@ class _Reading:
         dropped = tuple(sorted({int(labels[i]) for i in rare}))
         return Split(name, classes, labels, rows, found.values, found.shape, bad, usable, mark, has_labels, dropped)
 
-    def _report_bad(self, bad: Mapping[int, str], name: str) -> None:
+    def _report_bad(self, bad: Mapping[int, str], name: str, rows: Rows) -> None:
         if not bad or self.on_bad == "skip":
             return
-        listed = "; ".join(f"row {i}: {bad[i]}" for i in sorted(bad)[:5])
+        listed = "; ".join(f"row {i}{_file(rows, i)}: {bad[i]}" for i in sorted(bad)[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise DataError(f"{name} has {len(bad)} rows that cannot be used - {listed}{more}; mend them, or --on-bad skip")
+
+
+def _file(rows: Rows, i: int) -> str:
+    """The file of a row, in brackets, where it lies in one of its own."""
+    try:
+        path = rows.path(i) if isinstance(rows, ImageRows) else None
+    except DataError:  # it lies where it must not
+        return ""
+    return "" if path is None else f" ({path.parent.name}/{path.name})"
 
 
 def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[str, ...], np.ndarray, bool]:
@@ -242,12 +272,6 @@ def _numbered(labelled: Labelled, name: str, like: Split | None) -> tuple[tuple[
     named = class_names(values, feature, split=name)
     classes = class_order(named, feature) if like is None else like.classes
     return classes, class_numbers(named, classes, split=name), hasattr(feature, "names")
-
-
-def _only(splits: Mapping[str, Any]) -> str:
-    if len(splits) == 1:
-        return next(iter(splits))
-    raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")
 
 
 def default_memory() -> int:

@@ -42,6 +42,8 @@ def embed(
     progress, place = Progress(quiet=quiet), Place(str(out))
     with progress.stage("reading") as advance:
         source = open_data(data, progress=lambda what, done, total: advance(done, total), **reading)
+    progress.say(source.told)
+    progress.say(source.ignored)
     tensors = Tensors(source.train, pick_device(device))
     net = embedder(by, shape=tensors.shape, device=tensors.device)
     claim(place, {"fingerprint": source.fingerprint, "by": by, "rows": rows}, force=force)

@@ -134,6 +134,7 @@ def session(
     options = dict(reading or {})
     with progress.stage("reading") as advance, foreseen("reading the data"):
         source = open_data(data, **options, progress=lambda what, done, total: advance(done, total))
+    tell(progress, source)
     if held_out and (needs_labels or source.labelled):
         if source.test is None:
             progress.say(f"no test split: a seeded {held_out:.0%} of the train split is held out to test on")
@@ -153,6 +154,13 @@ def session(
         raise WrongData(f"out: the data ({source.root}) lie in {out}, which --force would replace; name another --out")
     with foreseen(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress, tuple(net for net in named if net is not None))
+
+
+def tell(progress: Progress, source: Source, *, what: str = "") -> None:
+    """Say what the data were understood as, and what of them is ignored; what: goes before each line."""
+    for line in (source.told, source.ignored):
+        if line:
+            progress.say(f"{what}{line}")
 
 
 def with_test(source: Source, fraction: float, *, always: bool = False) -> Source:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from secateur.data.columns import NO_LABELS
+from secateur.data.labels import NO_LABELS
 from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule
@@ -19,7 +19,7 @@ from secateur.study.advice import how_to_train
 from secateur.study.cell import Result, plan_run, run_cell
 from secateur.study.pool import Pool
 from secateur.study.run import Run
-from secateur.study.session import Session, session
+from secateur.study.session import Session, session, tell
 from secateur.training.adversarial import Adversary
 from secateur.training.aims import aim as find_aim
 from secateur.training.distill import Distill
@@ -127,9 +127,11 @@ def open_pool(pool: Any, work: Session, reading: Mapping[str, Any], *, what: str
         how["size"] = work.source.train.shape[0]
     try:
         with work.progress.stage("reading the pool"):
-            return open_data(pool, label=NO_LABELS, **how)
+            source = open_data(pool, label=NO_LABELS, **how)
     except DataError as error:
         raise DataError(f"{what}: {error}") from None
+    tell(work.progress, source, what=f"{what}: ")
+    return source
 
 
 def difficulty_in(out: str | Path, work: Session) -> np.ndarray:

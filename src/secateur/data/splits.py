@@ -1,0 +1,65 @@
+"""Which split a name speaks of: the words are those of Hugging Face `datasets`."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from secateur.errors import DataError
+
+ALL = "all"
+"""Asked for as the split: everything is one split, whatever the names of files and folders say."""
+HELD_OUT = ("test", "validation")
+_WORDS = {
+    "train": "train", "training": "train",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+}  # fmt: skip
+_WORD = re.compile(rf"(?<![^-_. 0-9])({'|'.join(_WORDS)})(?![^-_. 0-9])", re.IGNORECASE)
+
+
+def whole(name: str) -> str | None:
+    """The split that a name is the word for, in any case.
+
+    >>> whole("Val"), whole("valley")
+    ('validation', None)
+    """
+    return _WORDS.get(name.lower())
+
+
+def within(name: str) -> list[str]:
+    """The splits whose words stand in a name, between its ends, digits, spaces, `-`, `_` and `.`; sorted.
+
+    >>> within("train-00000-of-00001"), within("my_test2"), within("contest"), within("train_test_split")
+    (['train'], ['test'], [], ['test', 'train'])
+    """
+    return sorted({_WORDS[found.lower()] for found in _WORD.findall(name)})
+
+
+def choose_split(splits: Mapping[str, Any], asked: str | None, wanted: tuple[str, ...], argument: str) -> str | None:
+    """The split to use: the one asked for, by its name or another word for it, else the first of `wanted` there is.
+
+    >>> choose_split({"train": 0, "validation": 0}, None, ("test", "validation"), "test")
+    'validation'
+    >>> choose_split({"train": 0, "validation": 0}, "val", (), "test")
+    'validation'
+    """
+    if asked is None:
+        return next((name for name in wanted if name in splits), None)
+    if asked not in splits and whole(asked) not in splits:
+        raise DataError(f"{argument}: expected one of the splits {', '.join(map(str, splits))}, got {asked!r}")
+    return asked if asked in splits else whole(asked)
+
+
+def only_split(splits: Mapping[str, Any]) -> str:
+    """The split to prune where none is called train: the only one, unless its name says that it is held out.
+
+    Raises DataError where that is not clear.
+    """
+    name = next(iter(splits), None)
+    if len(splits) == 1 and name is not None and not set(within(name)) & set(HELD_OUT):
+        return name
+    if len(splits) == 1:
+        raise DataError(
+            f"split: the only split is {name}, and held-out rows are not pruned; pass --split {name} if it is meant"
+        )
+    raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")

@@ -1,0 +1,55 @@
+"""What a data set was understood as, and what of it is not read, in one line each."""
+
+from collections.abc import Sequence
+
+from secateur.data.columns import Columns
+from secateur.data.found import Found
+from secateur.data.source import Split
+
+_FORMS = {
+    "digits": "the bundled digits",
+    "folder": "a folder of images",
+    "parquet": "parquet",
+    "saved": "a data set saved by `datasets`",
+    "hub": "a data set of the hub",
+    "arrays": "rows from Python",
+}
+_NAMED = 5
+"""Classes that are named; of more, the number is told."""
+
+
+def understood(found: Found, train: Split, train_name: str, test_name: str | None) -> str:
+    """Form, splits and their rows, inputs, where labels come from, and classes."""
+    rows = [f"{train_name} {len(train):,} rows"]
+    if test_name is not None:
+        rows.append(f"test split {test_name} {len(found.splits[test_name]):,} rows")
+    parts = [_FORMS[found.form], *rows, _inputs(found, train, train_name), *_labels(found, train, train_name)]
+    return f"data: {', '.join(part for part in parts if part)}"
+
+
+def left_out(found: Found, train: Split, used: Sequence[str | None]) -> str:
+    """What lay there and is not read, by reason: how many, and one of them."""
+    parts = [f"{why}: {len(names):,} ({min(names)})" for why, names in found.ignored.items() if names]
+    parts += [f"split {name}: {len(rows):,} rows" for name, rows in found.splits.items() if name not in used]
+    if train.bad:
+        first = min(train.bad)
+        parts.append(f"rows that cannot be used: {len(train.bad):,} (row {first}: {train.bad[first]})")
+    return f"ignored: {'; '.join(parts) or 'nothing'}"
+
+
+def _inputs(found: Found, train: Split, name: str) -> str:
+    what = "x".join(map(str, train.shape[:2])) + " images" if train.is_image else f"vectors of {train.shape[0]}"
+    split = found.splits[name]
+    if isinstance(split, Columns) and found.form not in ("folder", "digits"):
+        return f"{what} from column {split.input!r}"
+    return what
+
+
+def _labels(found: Found, train: Split, name: str) -> list[str]:
+    if not train.labelled:
+        return ["no labels"]
+    split = found.splits[name]
+    told = split.told if isinstance(split, Columns) and found.form != "digits" else None
+    classes = train.classes
+    some = ", ".join(classes[:_NAMED]) + (", ..." if len(classes) > _NAMED else "")
+    return [*([told] if told else []), f"{len(classes):,} classes ({some})"]
