@@ -41,7 +41,7 @@ def tried(call) -> str:
         call()
     except SecateurError as error:
         said = str(error)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # no hang; a second or two where nothing else runs
     assert "(None)" not in said
     return said
 
@@ -75,7 +75,7 @@ class TestSizes:
         began = time.monotonic()
         for call in edited.readers(out).values():
             assert "expected 1000000000 examples, got 512" in tried(call)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
     def test_an_array_that_claims_rows_whose_chunks_are_not_there(self, out):
         for name in json.loads((out / "recording.zarr" / "zarr.json").read_text())["attributes"]["fields"]:

@@ -154,9 +154,7 @@ class LikeRun(TypedDict):
 
 
 @with_config(LOOSE)
-class Cost(TypedDict):
-    """What a stage cost."""
-
+class _Cost(TypedDict):
     seconds: Seconds
     examples: Count
 
@@ -179,7 +177,7 @@ class _Line(TypedDict):
 class BillFile(TypedDict):
     """bill.json: the stages, and a line for each pruning."""
 
-    stages: dict[Text, Cost]
+    stages: dict[Text, _Cost]
     bills: Annotated[list[_Line], Field(min_length=1)]
 
 
@@ -188,7 +186,6 @@ def _kept_fault(value: Any) -> str | None:
     return f"expected to have kept at most {of}, got {kept}" if kept > of else None
 
 
-Adversary = dict[str, Any]
 Distill = dict[str, Number]
 
 
@@ -208,7 +205,7 @@ class _Result(TypedDict):
     recipe: Text
     distill: Distill | None
     folder: Hex
-    adversary: NotRequired[Adversary | None]
+    adversary: NotRequired[dict[str, Any] | None]
     robust: NotRequired[Part | None]
     rule: NotRequired[Text | None]
     ece: NotRequired[Part | None]
