@@ -26,7 +26,9 @@ class Ended:
     left: str = ""
 
 
-def forked(argv: list[str], cwd: Path, *, at: int | None = None, after: float | None = None, limit: float = 120) -> Ended:
+def forked(
+    argv: list[str], cwd: Path, *, at: int | None = None, after: float | None = None, limit: float = 120
+) -> Ended:
     """`secateur ARGV` in `cwd`, killed before its `at`-th operation on files, or `after` so many seconds."""
     told, count = cwd.parent / f"{cwd.name}.err", cwd.parent / f"{cwd.name}.count"
     started = time.monotonic()
@@ -105,7 +107,9 @@ def _left(session: int) -> str:
     for pid in alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    shared = [p.name for p in Path("/dev/shm").iterdir() if f"_{session}_" in p.name] if Path("/dev/shm").is_dir() else []
+    shared = (
+        [p.name for p in Path("/dev/shm").iterdir() if f"_{session}_" in p.name] if Path("/dev/shm").is_dir() else []
+    )
     parts = [f"{len(alive)} processes live on"] if alive else []
     return ", ".join(parts + ([f"/dev/shm keeps {shared[0]}"] if shared else []))
 

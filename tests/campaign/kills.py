@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import shutil
 import tempfile
 import time
@@ -121,17 +120,6 @@ def _wrong(at: Path, known: Whole, last: Ended) -> str:
 
 def work(pipe: Connection, ground: str, folder: str, seed: int) -> None:
     """Jobs that come through the pipe, with how often each is to be killed."""
-    os.environ |= {"HF_HOME": f"{folder}/hub", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    import datasets  # noqa: F401
-    import torch
-
-    import secateur.cli
-    import secateur.report
-    import secateur.scale
-    import secateur.study.compare
-    import secateur.study.prune  # noqa: F401
-
-    torch.set_num_threads(1)
     base = Ground(Path(ground))
     while (given := pipe.recv()) is not None:
         name, count = given
@@ -157,7 +145,8 @@ def kills(
 ) -> list[dict[str, Any]]:
     """Every command, killed `EACH` times; a line of JSON each goes to `lines`."""
     left = list(_wanted(share, only))
-    context, found = multiprocessing.get_context("spawn"), []
+    context, found = multiprocessing.get_context("forkserver"), []
+    context.set_forkserver_preload(["tests.campaign.warm"])
     with tempfile.TemporaryDirectory(prefix="campaign-kills-") as folder, lines.open("a") as file:
         crew: dict[Any, Any] = {}
         for k in range(min(workers, len(left))):

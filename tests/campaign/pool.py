@@ -23,7 +23,7 @@ class Worker:
     """A process and what it is doing."""
 
     def __init__(self, ground: Path, folder: Path, plan: Plan) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         folder.mkdir(parents=True, exist_ok=True)
         self.pipe, theirs = context.Pipe()
         self.process: Any = context.Process(target=work, args=(theirs, str(ground), str(folder), plan))
@@ -49,9 +49,12 @@ class Worker:
         self.pipe.close()
 
 
-def judged(cases: Sequence[Case], chosen: Sequence[int], ground: Path, plan: Plan, *, workers: int, patience: float, tell: Tell) -> None:  # noqa: E501
+def judged(
+    cases: Sequence[Case], chosen: Sequence[int], ground: Path, plan: Plan, *, workers: int, patience: float, tell: Tell
+) -> None:
     """Settle the chosen cases, in any order, and tell of each as it is done."""
     left = list(reversed(chosen))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.campaign.warm"])
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         at = Path(folder)
         crew = [Worker(ground, at / str(k), plan) for k in range(min(workers, len(left)))]

@@ -34,7 +34,7 @@ def fail(kind: str, told: str) -> Verdict:
 
 
 def tree(root: Path) -> Tree:
-    """Everything below a folder: kinds, targets of links, digests of files. Links are not followed, pipes not opened."""
+    """Everything below a folder: kinds, targets of links, digests of files; no link is followed, no pipe opened."""
     found: Tree = {}
     for folder, folders, files in os.walk(root):
         for name in sorted(folders + files):

@@ -22,9 +22,6 @@ MEMORY = 10 * 1024**3
 def work(pipe: Connection, ground: str, folder: str, plan: Plan) -> None:
     """Judge the cases whose (family, number) comes through the pipe, one at a time."""
     os.setsid()
-    os.environ |= {
-        "HF_HOME": f"{folder}/hub", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb",
-    }  # fmt: skip
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     import torch
 

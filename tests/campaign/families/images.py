@@ -74,13 +74,16 @@ BROKEN: dict[str, tuple[str, Bytes]] = {
     "cut.webp": ("refused", lambda: encoded(picture(1, 32), "WEBP")[:60]),
     "cut.tiff": ("refused", lambda: encoded(picture(1, 32), "TIFF")[:90]),
     "cut.bmp": ("refused", lambda: encoded(picture(1, 32), "BMP")[:60]),
-}  # fmt: skip
+}
 ODD: dict[str, tuple[str, Bytes]] = {
     "exif1.png": ("either", lambda: with_chunk(b"eXIf", b"\xff" * 40)),
     "exif2.png": ("either", lambda: with_chunk(b"eXIf", b"")),
     "exif3.png": ("either", lambda: with_chunk(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff")),
     "exif4.png": ("either", lambda: with_chunk(b"eXIf", b"II*\0\xff\xff\xff\xff")),
-    "exif5.png": ("either", lambda: with_chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\xff\xff\xff\xff\0\0\0\0")),
+    "exif5.png": (
+        "either",
+        lambda: with_chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\xff\xff\xff\xff\0\0\0\0"),
+    ),
     "exif1.jpg": ("either", lambda: exif(b"\xff" * 30)),
     "exif2.jpg": ("either", lambda: exif(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0")),
     "exif3.jpg": ("either", lambda: exif(b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\xff\xff\xff\0\0\0\0")),
@@ -102,7 +105,7 @@ ODD: dict[str, tuple[str, Bytes]] = {
     "other-size.png": ("refused", lambda: encoded(picture(1, 9))),
     "UPPER.PNG": ("ok", lambda: encoded(picture(1))),
     "behind.png": ("either", lambda: encoded(picture(1)) + b"<script>evil()</script>" * 10),
-}  # fmt: skip
+}
 
 
 def _make(name: str, content: Bytes, more: Argv, where: str) -> Callable[[Path, Ground], list[Argv]]:
@@ -139,4 +142,6 @@ def _cases(plan: Plan) -> Iterator[Case]:
             whole[at] = int(rng.integers(256))
         held = bytes(whole[: int(rng.integers(1, len(whole) + 1))] if k % 3 == 0 else whole)
         more = ["--on-bad", "skip"] if k % 2 else []
-        yield Case(f"{kind} with damage {k}", _make(f"damaged.{kind.lower()}", lambda held=held: held, more, "train/cat"))
+        yield Case(
+            f"{kind} with damage {k}", _make(f"damaged.{kind.lower()}", lambda held=held: held, more, "train/cat")
+        )

@@ -16,7 +16,8 @@ from tests.campaign.ground import picture, pictures, table
 
 Build = Callable[[Path], None]
 HOSTILE = (
-    "../../evil", "../evil", "/x", "/tmp/secateur-evil", "a\0b", "..", ".", "", " ", "~", "-rf", "con", "x" * 300, "a/b",
+    "../../evil", "../evil", "/x", "/tmp/secateur-evil", "a\0b", "..", ".", "", " ", "~", "-rf", "con", "x" * 300,
+    "a/b",
     "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "a\nb", "a\rb", "\u202eevil", "<script>evil()</script>", "a\"b'c", "$(x)",
     "{{7*7}}", "%s%n", "NULL", "nan", "None", "true", "\u00e9", "e\u0301", "\U0001f600", "a\\b", "C:\\x", "stranger",
     "kept", "train", "test", ".hidden", "__MACOSX", "*", "?", "[a]", "a=b", "label=cat", "\ud83d\ude00", "\ufeffbom",
@@ -115,13 +116,20 @@ KNOWN: dict[str, tuple[Build, set[int], int, bool]] = {
     "below images": (lambda d: pictures(d / "train/images"), TRAIN, 3, True),
     "split below class": (
         lambda d: [pictures(d / k / s, 2, classes=("x",)) for k in ("cat", "dog") for s in ("train", "test")] and None,
-        {4}, 2, True,
+        {4},
+        2,
+        True,
     ),
     "folders in classes": (lambda d: pictures(d / "train/pets") or pictures(d / "train/wild", 3), {27}, 2, True),
     "test and train beside": (_with(lambda d: pictures(d / "extra", 2)), TRAIN, 3, True),
     "mac leftovers": (_with(_write("__MACOSX/train/cat/._00.png"), _write("train/cat/._00.png")), TRAIN, 3, False),
     "mac leftovers in classes": (lambda d: pictures(d) or _write("__MACOSX/cat/._00.png")(d), TRAIN, 3, False),
-    "desktop files": (_with(_write(".DS_Store"), _write("train/cat/Thumbs.db"), _write("train/desktop.ini")), TRAIN, 3, False),  # noqa: E501
+    "desktop files": (
+        _with(_write(".DS_Store"), _write("train/cat/Thumbs.db"), _write("train/desktop.ini")),
+        TRAIN,
+        3,
+        False,
+    ),
     "hidden class": (_with(lambda d: pictures(d / "train/.cache", 2)), TRAIN, 3, False),
     "readme": (_with(_write("README.md"), _write("LICENSE"), _write("train/cat/notes.txt")), TRAIN, 3, False),
     "empty class": (_with(lambda d: (d / "train/owl").mkdir()), TRAIN, 3, True),
@@ -139,29 +147,54 @@ KNOWN: dict[str, tuple[Build, set[int], int, bool]] = {
     "metadata of labels": (lambda d: _metadata(d / "train", ["a", "b"]), {8}, 2, True),
     "metadata in jsonl": (lambda d: _metadata(d / "train", ["a", "b"], kind="jsonl"), {8}, 2, True),
     "metadata for train and test": (
-        lambda d: _metadata(d / "train", ["a", "b"]) or _metadata(d / "test", ["a", "b"], each=2), {8}, 2, True,
+        lambda d: _metadata(d / "train", ["a", "b"]) or _metadata(d / "test", ["a", "b"], each=2),
+        {8},
+        2,
+        True,
     ),
     "images and parquet": (_with(_tables("data.parquet")), TRAIN, 3, True),
     "uppercase": (lambda d: [_rows(d / k, [f"{i}.PNG" for i in range(4)]) for k in ("a", "b")] and None, {8}, 2, False),
     "parquet named": (_tables("train.parquet", "test.parquet"), TRAIN, 3, False),
-    "parquet shards": (_tables("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-0.parquet"), {36}, 3, False),  # noqa: E501
+    "parquet shards": (
+        _tables("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-0.parquet"),
+        {36},
+        3,
+        False,
+    ),
     "parquet in split folders": (_tables("train/0.parquet", "test/0.parquet"), TRAIN, 3, True),
     "parquet below data": (_tables("data/train-0.parquet", "data/test-0.parquet"), TRAIN, 3, True),
-    "parquet of configs": (_tables("plain/train-0.parquet", "other/train-0.parquet", "other/test-0.parquet"), set(), 3, True),  # noqa: E501
+    "parquet of configs": (
+        _tables("plain/train-0.parquet", "other/train-0.parquet", "other/test-0.parquet"),
+        set(),
+        3,
+        True,
+    ),
     "parquet and a stray": (_tables("train.parquet", "test.parquet", "more.parquet"), TRAIN, 3, True),
     "parquet validation": (_tables("train.parquet", "validation.parquet", "test.parquet"), TRAIN, 3, False),
     "parquet: latest is no test": (_tables("latest.parquet"), TRAIN, 3, False),
     "parquet: contest": (_tables("contest-train.parquet", "contest-test.parquet"), TRAIN, 3, True),
-    "spark": (lambda d: _tables("part-0.snappy.parquet", "part-1.snappy.parquet")(d) or _write("_SUCCESS", b"")(d), {36}, 3, False),  # noqa: E501
+    "spark": (
+        lambda d: _tables("part-0.snappy.parquet", "part-1.snappy.parquet")(d) or _write("_SUCCESS", b"")(d),
+        {36},
+        3,
+        False,
+    ),
     "spark crc": (lambda d: _tables("part-0.parquet")(d) or _write(".part-0.parquet.crc")(d), TRAIN, 3, False),
     "spark temporary": (lambda d: _tables("part-0.parquet", "_temporary/0/part-0.parquet")(d), TRAIN, 3, True),
     "spark splits": (_tables("split=train/part-0.parquet", "split=test/part-0.parquet"), TRAIN, 3, True),
     "hive labels": (_hive("label=cat", "label=dog", "label=fox"), {27}, 3, True),
-    "hive labels in splits": (lambda d: _hive("label=cat", "label=dog", nested="train")(d) or _hive("label=cat", "label=dog", nested="test")(d), {18}, 2, True),  # noqa: E501
+    "hive labels in splits": (
+        lambda d: (
+            _hive("label=cat", "label=dog", nested="train")(d) or _hive("label=cat", "label=dog", nested="test")(d)
+        ),
+        {18},
+        2,
+        True,
+    ),
     "hive null": (_hive("label=cat", "label=dog", "label=__HIVE_DEFAULT_PARTITION__"), {18, 27}, 2, True),
     "hive encoded": (_hive("label=a%2F..%2Fb", "label=dog"), {18}, 2, True),
     "parquet checkpoint": (_tables("train.parquet", ".ipynb_checkpoints/train-checkpoint.parquet"), TRAIN, 3, False),
-}  # fmt: skip
+}
 
 
 def _make(build: Build, more: Argv, command: Argv) -> Callable[[Path, Ground], list[Argv]]:
@@ -207,12 +240,15 @@ def _cases(plan: Plan) -> Iterator[Case]:
     for label in HOSTILE:
         for kind in ("csv", "jsonl"):
             labels = [label, "good"]
-            build = lambda d, labels=labels, kind=kind: _metadata(d / "train", labels, kind=kind)  # noqa: E731
+            build = lambda d, labels=labels, kind=kind: _metadata(d / "train", labels, kind=kind)
             yield Case(f"label {label[:30]!r} in {kind}", _make(build, [], PRUNE), "either", _calm)
         if label.strip("./") and "\0" not in label and len(label) < 250 and "/" not in label and "\ud83d" not in label:
-            build = lambda d, label=label: pictures(d / "train", 4, classes=(label, "good"))  # noqa: E731
+            build = lambda d, label=label: pictures(d / "train", 4, classes=(label, "good"))
             yield Case(f"folder {label[:30]!r}", _make(build, [], PRUNE), "either", _calm)
-            build = lambda d, label=label: _rows(d / "train/a", [f"{label}{i}.png" for i in range(3)]) or _rows(d / "train/b", ["0.png", "1.png", "2.png"])  # noqa: E501, E731
+            build = lambda d, label=label: (
+                _rows(d / "train/a", [f"{label}{i}.png" for i in range(3)])
+                or _rows(d / "train/b", ["0.png", "1.png", "2.png"])
+            )
             yield Case(f"file {label[:30]!r}", _make(build, [], PRUNE), "either", _calm)
 
 

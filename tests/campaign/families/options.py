@@ -19,6 +19,7 @@ COUNTS = (
     "repeat_recording",
 )  # fmt: skip
 """Of which a huge number is honest work, or as many threads."""
+TREES = ("data", "pool", "unlabelled", "shards")
 HUGE = ("1e9", "999999999999999999999", "1_0")
 
 
@@ -107,6 +108,10 @@ def _cases(plan: Plan) -> Iterator[Case]:
             pool = [*(NUMBERS if number else PATHS if path else NASTY), str(rng.choice(texts))]
             if option.name in COUNTS:
                 pool = [v for v in pool if v not in HUGE]
+            if option.name in TREES:
+                pool = [v for v in pool if v != "/"]  # a walk over the whole machine is what was asked for
+            if option.name == "cache":
+                pool = [v for v in pool if v]  # the current folder
             for value in rng.choice(pool, 2, replace=False).tolist() + (["nan"] if number else []):
                 yield _case(words, option, value, base, copies, number=number)
 

@@ -64,10 +64,12 @@ MADE: dict[str, tuple[Expect, Callable[[], Columns]]] = {
     "float64 too large": ("either", lambda: good(embedding=[[1e300 * (1 + i)] * DIMS for i in range(ROWS)])),
     "tiny": ("either", lambda: good(embedding=[[1e-300] * DIMS] * ROWS)),
     "all alike": ("either", lambda: good(embedding=[[1.0] * DIMS] * ROWS)),
-    "nan score": ("either", lambda: good(clip=[NAN] * ROWS)), "null score": ("either", lambda: good(clip=[None, *[0.5] * (ROWS - 1)])),
-    "words for scores": ("either", lambda: good(clip=["a"] * ROWS)), "no score": ("either", lambda: good(clip=None)),
+    "nan score": ("either", lambda: good(clip=[NAN] * ROWS)),
+    "null score": ("either", lambda: good(clip=[None, *[0.5] * (ROWS - 1)])),
+    "words for scores": ("either", lambda: good(clip=["a"] * ROWS)),
+    "no score": ("either", lambda: good(clip=None)),
     "bools for scores": ("either", lambda: good(clip=[True, False] * (ROWS // 2))),
-}  # fmt: skip
+}
 TAIL = ["--clusters", "4", "--workers", "1", "--json"]
 JOBS = {
     "prune": ["scale", "prune", "shards", "--keep", "0.5", *TAIL],
@@ -101,7 +103,10 @@ SECOND: dict[str, tuple[Expect, Callable[[Path], None]]] = {
     "ids of words": ("refused", _second(lambda c: c | {"id": [f"x{i}" for i in c["id"]]})),
     "the same ids": ("refused", _second(lambda c: c | {"id": list(range(ROWS))})),
     "no embeddings": ("refused", _second(lambda c: {k: v for k, v in c.items() if k != "embedding"})),
-    "float16": ("either", _second(lambda c: c | {"embedding": pa.array(list(np.ones((ROWS, DIMS), np.float16)), pa.list_(pa.float16()))})),  # noqa: E501
+    "float16": (
+        "either",
+        _second(lambda c: c | {"embedding": pa.array(list(np.ones((ROWS, DIMS), np.float16)), pa.list_(pa.float16()))}),
+    ),
     "more columns": ("either", _second(lambda c: c | {"more": ["x"] * ROWS})),
     "no rows": ("ok", _second(lambda c: {k: pa.array(v)[:0] if k != "embedding" else v[:0] for k, v in c.items()})),
     "cut": ("refused", lambda s: (s / "1.parquet").write_bytes((s / "0.parquet").read_bytes()[:-20]) and None),
@@ -111,7 +116,7 @@ SECOND: dict[str, tuple[Expect, Callable[[Path], None]]] = {
     "a folder": ("either", lambda s: (s / "1.parquet").mkdir()),
     "hidden": ("ok", lambda s: (s / ".1.parquet.crc").write_bytes(b"x") and None),
     "_SUCCESS": ("ok", lambda s: (s / "_SUCCESS").write_bytes(b"") and None),
-}  # fmt: skip
+}
 QUALITY: dict[str, tuple[Expect, str, str]] = {
     "good": ("ok", "q.csv", "subset,quality\n" + "".join(f"{k},{k * k % 5}.5\n" for k in range(6))),
     "nan": ("refused", "q.csv", "subset,quality\n" + "".join(f"{k},nan\n" for k in range(6))),
@@ -119,23 +124,41 @@ QUALITY: dict[str, tuple[Expect, str, str]] = {
     "twice": ("refused", "q.csv", "subset,quality\n" + "".join(f"{k // 2},{k}\n" for k in range(6))),
     "unknown": ("refused", "q.csv", "subset,quality\n" + "".join(f"{k + 4},{k}\n" for k in range(6))),
     "negative": ("refused", "q.csv", "subset,quality\n" + "".join(f"{k - 1},{k}\n" for k in range(6))),
-    "few": ("either", "q.csv", "subset,quality\n0,1\n"), "none": ("refused", "q.csv", "subset,quality\n"),
-    "empty": ("refused", "q.csv", ""), "other columns": ("refused", "q.csv", "a,b\n1,2\n"),
-    "words": ("refused", "q.csv", "subset,quality\nx,y\n"), "fractions": ("refused", "q.csv", "subset,quality\n0.5,1\n1.5,2\n"),
+    "few": ("either", "q.csv", "subset,quality\n0,1\n"),
+    "none": ("refused", "q.csv", "subset,quality\n"),
+    "empty": ("refused", "q.csv", ""),
+    "other columns": ("refused", "q.csv", "a,b\n1,2\n"),
+    "words": ("refused", "q.csv", "subset,quality\nx,y\n"),
+    "fractions": ("refused", "q.csv", "subset,quality\n0.5,1\n1.5,2\n"),
     "constant": ("either", "q.csv", "subset,quality\n" + "".join(f"{k},1\n" for k in range(6))),
-    "escape": ("refused", "q.csv", "subset,quality\n\x1b[31m,1\n"), "json": ("refused", "q.json", "{}"),
-    "json list": ("refused", "q.json", "[1, 2]"), "json cut": ("refused", "q.json", '[{"subset": 0'),
-    "json nan": ("refused", "q.json", '[{"subset": 0, "quality": NaN}]'), "json deep": ("refused", "q.json", "[" * 100000),
-    "parquet none": ("refused", "q.parquet", "PAR1"), "suffix": ("refused", "q.xls", "subset,quality\n0,1\n"),
-    "binary": ("refused", "q.csv", "\0\0\0"), "huge": ("refused", "q.csv", "subset,quality\n" + "9" * 30 + ",1\n"),
-}  # fmt: skip
+    "escape": ("refused", "q.csv", "subset,quality\n\x1b[31m,1\n"),
+    "json": ("refused", "q.json", "{}"),
+    "json list": ("refused", "q.json", "[1, 2]"),
+    "json cut": ("refused", "q.json", '[{"subset": 0'),
+    "json nan": ("refused", "q.json", '[{"subset": 0, "quality": NaN}]'),
+    "json deep": ("refused", "q.json", "[" * 100000),
+    "parquet none": ("refused", "q.parquet", "PAR1"),
+    "suffix": ("refused", "q.xls", "subset,quality\n0,1\n"),
+    "binary": ("refused", "q.csv", "\0\0\0"),
+    "huge": ("refused", "q.csv", "subset,quality\n" + "9" * 30 + ",1\n"),
+}
 
 
 def _judged(name: str, text: str) -> Callable[[Path, Ground], list[Argv]]:
     def make(folder: Path, ground: Ground) -> list[Argv]:
         ground.copy("instructed", folder)
         (folder / name).write_text(text)
-        argv = ["scale", "instructions", ground.at("shards"), "--quality", name, "--keep", "0.3", "--indicators", "clip"]
+        argv = [
+            "scale",
+            "instructions",
+            ground.at("shards"),
+            "--quality",
+            name,
+            "--keep",
+            "0.3",
+            "--indicators",
+            "clip",
+        ]
         return [[*argv, "--components", "3", "--clusters", "3", "--json", "--out", "out"]]
 
     return make

@@ -1,4 +1,4 @@
-"""OUT folders that are somebody else's, or hold what is: nothing of it is touched, and a refused run changes nothing."""
+"""OUT folders that are somebody else's, or hold what is: a refused run changes nothing, and no run touches theirs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -48,14 +48,45 @@ def _same(name: str) -> Callable[[Path, list[Outcome]], str | None]:
 JOBS: dict[str, Callable[[Ground], Argv]] = {
     "record": lambda g: ["record", g.at("vec"), "--epochs", "1", "--net", "mlp:0.1", "--threads", "1", "--json"],
     "prune": lambda g: [
-        "prune", g.at("vec"), "--keep", "0.5", "--method", "el2n", "--record-epochs", "1", "--net", "mlp:0.1", "--threads",
-        "1", "--json",
+        "prune",
+        g.at("vec"),
+        "--keep",
+        "0.5",
+        "--method",
+        "el2n",
+        "--record-epochs",
+        "1",
+        "--net",
+        "mlp:0.1",
+        "--threads",
+        "1",
+        "--json",
     ],
     "condense": lambda g: ["condense", g.at("vec"), "--per-class", "1", "--steps", "1", "--no-evaluate", "--json"],
-    "scale prune": lambda g: ["scale", "prune", g.at("shards"), "--keep", "0.5", "--clusters", "4", "--workers", "1", "--json"],
+    "scale prune": lambda g: [
+        "scale",
+        "prune",
+        g.at("shards"),
+        "--keep",
+        "0.5",
+        "--clusters",
+        "4",
+        "--workers",
+        "1",
+        "--json",
+    ],
     "scale embed": lambda g: ["scale", "embed", g.at("vec"), "--by", "input", "--json"],
-    "scale instructions": lambda g: ["scale", "instructions", g.at("shards"), "--subsets", "6", "--indicators", "clip", "--json"],
-}  # fmt: skip
+    "scale instructions": lambda g: [
+        "scale",
+        "instructions",
+        g.at("shards"),
+        "--subsets",
+        "6",
+        "--indicators",
+        "clip",
+        "--json",
+    ],
+}
 
 
 def _make(build: Build, job: str, more: Argv) -> Callable[[Path, Ground], list[Argv]]:
@@ -107,14 +138,20 @@ def _loop(at: Path, ground: Ground) -> None:
 
 
 SPECIAL: dict[str, tuple[Build, Expect]] = {
-    "a file": (_file, "refused"), "a link to another's": (_link_to_theirs, "refused"), "a loop": (_loop, "refused"),
-    "a lock that links": (_lock("stranger.txt"), "refused"), "a lock that links to nothing": (_lock("none"), "either"),
-    "a lock that is a pipe": (_lock_pipe, "either"), "their run.json": (_other_run('{"name": "my run"}'), "refused"),
-    "a list": (_other_run("[]"), "refused"), "no JSON": (_other_run("hello"), "refused"),
+    "a file": (_file, "refused"),
+    "a link to another's": (_link_to_theirs, "refused"),
+    "a loop": (_loop, "refused"),
+    "a lock that links": (_lock("stranger.txt"), "refused"),
+    "a lock that links to nothing": (_lock("none"), "either"),
+    "a lock that is a pipe": (_lock_pipe, "either"),
+    "their run.json": (_other_run('{"name": "my run"}'), "refused"),
+    "a list": (_other_run("[]"), "refused"),
+    "no JSON": (_other_run("hello"), "refused"),
     "a run of slim": (_other_run('{"data": {}, "stages": {}, "versions": {}}'), "refused"),
-    "of condense": (_other("condensed"), "either"), "of scale": (_other("scaled"), "either"),
+    "of condense": (_other("condensed"), "either"),
+    "of scale": (_other("scaled"), "either"),
     "of pictures": (_other("run-pics"), "either"),
-}  # fmt: skip
+}
 
 
 def cases(plan: Plan) -> list[Case]:
@@ -138,7 +175,11 @@ def _cases(plan: Plan) -> Iterator[Case]:
     for said, (build, expect) in SPECIAL.items():
         for job in JOBS:
             for more in ([], ["--force"]):
-                yield Case(f"{job}{' --force' if more else ''}: {said}", _make(build, job, more), expect if not more else "either")
+                yield Case(
+                    f"{job}{' --force' if more else ''}: {said}",
+                    _make(build, job, more),
+                    expect if not more else "either",
+                )
     yield from _nested()
 
 
@@ -177,8 +218,24 @@ def _nested() -> Iterator[Case]:
     yield Case("OUT beside tables, twice", tables, "ok")
     yield Case("OUT is DATA", same, "refused")
     yield Case("DATA inside OUT", above, "refused")
-    for odd in ('a"b', "a'b", "a b", "a\nb", "é", "\x1b[31mred", "a%20b", "-", "a;b", "$(x)", "a\\b", "~", "#a", "a?b", "*"):
-        named = lambda at, ground, odd=odd: [["prune", ground.at("vec"), *job[2:], f"--out={odd}"]]  # noqa: E731
+    for odd in (
+        'a"b',
+        "a'b",
+        "a b",
+        "a\nb",
+        "é",
+        "\x1b[31mred",
+        "a%20b",
+        "-",
+        "a;b",
+        "$(x)",
+        "a\\b",
+        "~",
+        "#a",
+        "a?b",
+        "*",
+    ):
+        named = lambda at, ground, odd=odd: [["prune", ground.at("vec"), *job[2:], f"--out={odd}"]]
         yield Case(f"OUT named {odd!r}", named, "either", _loadable, (odd.split("/")[0],))
 
 

@@ -77,16 +77,37 @@ MADE: dict[str, tuple[Expect, Callable[[], Columns]]] = {
     "lists of bools": ("either", lambda: {"x": [[True, False]] * ROWS, "label": GOOD}),
     "scalars": ("either", lambda: {"x": np.arange(ROWS) * 1.0, "label": GOOD}),
     "integers": ("either", lambda: {"x": [[i, 1, 2] for i in range(ROWS)], "label": GOOD}),
-    "float16": ("either", lambda: {"x": pa.array(list(vectors(ROWS)[0].astype(np.float16)), pa.list_(pa.float16())), "label": GOOD}),  # noqa: E501
+    "float16": (
+        "either",
+        lambda: {"x": pa.array(list(vectors(ROWS)[0].astype(np.float16)), pa.list_(pa.float16())), "label": GOOD},
+    ),
     "float64 too large": ("refused", lambda: {"x": [[1e300] * 6] * ROWS, "label": GOOD}),
     "nested lists": ("either", lambda: {"x": [[[1.0, 2.0], [3.0, float(i)]] for i in range(ROWS)], "label": GOOD}),
     "ragged lists": ("refused", lambda: {"x": [[[1.0], [2.0, 3.0]]] * ROWS, "label": GOOD}),
     "structs": ("refused", lambda: {"x": [{"a": 1.0}] * ROWS, "label": GOOD}),
-    "maps": ("refused", lambda: {"x": pa.array([[("a", 1.0)]] * ROWS, pa.map_(pa.string(), pa.float32())), "label": GOOD}),  # noqa: E501
+    "maps": (
+        "refused",
+        lambda: {"x": pa.array([[("a", 1.0)]] * ROWS, pa.map_(pa.string(), pa.float32())), "label": GOOD},
+    ),
     "very wide": ("either", lambda: {"x": [[0.1] * 20000] * ROWS, "label": GOOD}),
     "constant": ("either", lambda: {"x": [[0.0] * 6] * ROWS, "label": GOOD}),
-}  # fmt: skip
-CELLS = ("/dev/zero", "/dev/stdin", "pipe", "/etc/hostname", "stranger.txt", "../../x.png", "", "loop", "folder", "\x1b[31m", "a\0b", "http://localhost:9/x.png", "file:///etc/hostname", "zip://a.png::b.zip")  # noqa: E501
+}
+CELLS = (
+    "/dev/zero",
+    "/dev/stdin",
+    "pipe",
+    "/etc/hostname",
+    "stranger.txt",
+    "../../x.png",
+    "",
+    "loop",
+    "folder",
+    "\x1b[31m",
+    "a\0b",
+    "http://localhost:9/x.png",
+    "file:///etc/hostname",
+    "zip://a.png::b.zip",
+)
 
 
 def _special(folder: Path) -> None:
@@ -140,23 +161,30 @@ RECORD = ["record", "--epochs", "1"]
 def _cases(plan: Plan) -> Iterator[Case]:
     for name, (expect, columns) in MADE.items():
         yield Case(name, _make(columns, RECORD, []), expect)
-        yield Case(f"{name}, skipped", _make(columns, RECORD, ["--on-bad", "skip"]), "ok" if expect == "ok" else "either")
-        yield Case(f"{name}, unlabelled", _make(columns, ["prune", "--keep", "0.5", "--features", "input"], ["--label", "none"]))  # noqa: E501
+        yield Case(
+            f"{name}, skipped", _make(columns, RECORD, ["--on-bad", "skip"]), "ok" if expect == "ok" else "either"
+        )
+        yield Case(
+            f"{name}, unlabelled",
+            _make(columns, ["prune", "--keep", "0.5", "--features", "input"], ["--label", "none"]),
+        )
     for path in CELLS:
         for given in ({"bytes": None, "path": path}, {"bytes": b"", "path": path}):
             said = f"image at {path!r}" + (", no bytes" if given["bytes"] is None else ", empty bytes")
-            columns = lambda given=given: _images(given)  # noqa: E731
+            columns = lambda given=given: _images(given)
             yield Case(said, _make(columns, RECORD, []), "refused")
             yield Case(f"{said}, skipped", _make(columns, RECORD, ["--on-bad", "skip"]), "ok")
     for cell in (None, {"bytes": None, "path": None}, {"bytes": encoded(picture(1)), "path": "/dev/zero"}):
-        said, columns = f"image {str(cell)[:20]}", lambda cell=cell: _images(cell)  # noqa: E731
+        said, columns = f"image {str(cell)[:20]}", lambda cell=cell: _images(cell)
         yield Case(said, _make(columns, RECORD, []), "refused" if cell is None or cell["bytes"] is None else "either")
     for label in (h for h in HOSTILE if "\ud83d" not in h):
-        columns = lambda label=label: {"x": x(), "label": labels(label, "good")}  # noqa: E731
+        columns = lambda label=label: {"x": x(), "label": labels(label, "good")}
         yield Case(f"label {label[:30]!r}", _make(columns, PRUNE, []), "either", _calm)
-        columns = lambda label=label: _images({"bytes": encoded(picture(1)), "path": label}) | {"label": labels(label, "g")}  # noqa: E501, E731
+        columns = lambda label=label: (
+            _images({"bytes": encoded(picture(1)), "path": label}) | {"label": labels(label, "g")}
+        )
         yield Case(f"image of {label[:30]!r}", _make(columns, PRUNE, []), "either", _calm)
-        columns = lambda label=label: {label: x(), "label": GOOD}  # noqa: E731
+        columns = lambda label=label: {label: x(), "label": GOOD}
         yield Case(f"column {label[:30]!r}", _make(columns, PRUNE, []), "either", _calm)
     rng, whole = plan.rng("tables"), written(table(60))
     for k in range(30):
@@ -167,8 +195,17 @@ def _cases(plan: Plan) -> Iterator[Case]:
         flipped[int(rng.integers(len(whole)))] ^= 1 << int(rng.integers(8))
         yield Case(f"flipped {k}", _bytes(lambda flipped=flipped: bytes(flipped)))
     cell = st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=5), st.booleans())
-    for k, one in enumerate(drawn(st.lists(cell, min_size=ROWS, max_size=ROWS).filter(_fits), 25, plan.seed)):
-        yield Case(f"drawn labels {k}", _make(lambda one=one: {"x": x(), "label": one}, RECORD, []))
+    cells = drawn(cell, 200, plan.seed)
+    for k in range(25):
+        one = [cells[i] for i in rng.choice(len(cells), ROWS)]
+        if _fits(one):
+            yield Case(f"drawn labels {k}", _make(lambda one=one: {"x": x(), "label": one}, RECORD, []))
+    for k in range(25):  # of one kind, as far as the table takes them
+        kind = type(cells[int(rng.integers(len(cells)))])
+        alike = [c for c in cells if isinstance(c, kind)]
+        one = [alike[i] for i in rng.choice(len(alike), ROWS)]
+        if _fits(one):
+            yield Case(f"drawn {kind.__name__} labels {k}", _make(lambda one=one: {"x": x(), "label": one}, RECORD, []))
 
 
 def _fits(column: list[Any]) -> bool:
