@@ -56,9 +56,8 @@ def empty(path: Path, rng: np.random.Generator) -> None:
 
 
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 10**9, 10**30, 1e308, float("nan"), 0.5, "", "x", "\x1b[31mred", "../../evil", "/etc/hostname", [],
-    {},
-    [None], {"a": 1}, "<script>evil()</script>", "os:mkdir", "a" * 5000,
+    None, True, -1, 0, 10**9, 10**30, 1e308, float("nan"), 0.5, "", "x", "\x1b[31mred", "../../evil", "/etc/hostname",
+    [], {}, [None], {"a": 1}, "<script>evil()</script>", "os:mkdir", "a" * 5000,
 )  # fmt: skip
 
 
