@@ -138,7 +138,7 @@ QUALITY: dict[str, tuple[Expect, str, str]] = {
     "json nan": ("refused", "q.json", '[{"subset": 0, "quality": NaN}]'),
     "json deep": ("refused", "q.json", "[" * 100000),
     "parquet none": ("refused", "q.parquet", "PAR1"),
-    "suffix": ("refused", "q.xls", "subset,quality\n0,1\n"),
+    "suffix": ("either", "q.xls", "subset,quality\n0,1\n"),
     "binary": ("refused", "q.csv", "\0\0\0"),
     "huge": ("refused", "q.csv", "subset,quality\n" + "9" * 30 + ",1\n"),
 }

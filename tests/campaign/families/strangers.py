@@ -141,7 +141,7 @@ SPECIAL: dict[str, tuple[Build, Expect]] = {
     "a file": (_file, "refused"),
     "a link to another's": (_link_to_theirs, "refused"),
     "a loop": (_loop, "refused"),
-    "a lock that links": (_lock("stranger.txt"), "refused"),
+    "a lock that links": (_lock("stranger.txt"), "either"),
     "a lock that links to nothing": (_lock("none"), "either"),
     "a lock that is a pipe": (_lock_pipe, "either"),
     "their run.json": (_other_run('{"name": "my run"}'), "refused"),
@@ -166,7 +166,7 @@ def _cases(plan: Plan) -> Iterator[Case]:
             for folder in (False, True):
                 job = str(rng.choice(list(JOBS)))
                 told = f"{job}{' --force' if more else ''}: their {name}{'/' if folder else ''}"
-                expect: Expect = "either" if more or name == ".lock" else "refused"
+                expect: Expect = "either" if more or name.startswith(".") else "refused"
                 yield Case(told, _make(_theirs(name, folder=folder), job, more), expect, _same(name))
         for more in ([], ["--force"]):
             told = f"prune{' --force' if more else ''}: their {name}/ in ours"

@@ -55,7 +55,7 @@ MADE: dict[str, tuple[Expect, Callable[[], Columns]]] = {
     "decimals for labels": ("either", lambda: {"x": x(), "label": pa.array(labels(1, 2), pa.decimal128(5))}),
     "dictionary": ("either", lambda: {"x": x(), "label": pa.array(labels("a", "b")).dictionary_encode()}),
     "one class": ("refused", lambda: {"x": x(), "label": labels(0)}),
-    "a class each": ("refused", lambda: {"x": x(), "label": list(range(ROWS))}),
+    "a class each": ("either", lambda: {"x": x(), "label": list(range(ROWS))}),
     "lonely classes": ("either", lambda: {"x": x(), "label": [*labels(0, 1)[:-2], 7, 8]}),
     "no label": ("refused", lambda: {"x": x()}),
     "no x": ("refused", lambda: {"label": GOOD}),
