@@ -40,7 +40,7 @@ JOBS: dict[str, Job] = {
     ),
     "prune --force": Job(lambda g: ["prune", g.at("pics"), *PICTURES, "--force"], "run"),
     "record": Job(lambda g: ["record", g.at("vec"), "--epochs", "4", *MLP, "--out", "out"]),
-    "score": Job(lambda g: ["score", "out", "--method", "el2n,aum,dual,forgetting"], "run"),
+    "score": Job(lambda g: ["score", "out", "--method", "el2n,aum,entropy,forgetting"], "run"),
     "select": Job(lambda g: ["select", "out", "--keep", "0.3", "--method", "aum"], "run"),
     "train": Job(lambda g: ["train", g.at("vec"), "--epochs", "4", *MLP, "--out", "out"]),
     "train --subset": Job(
