@@ -78,6 +78,7 @@ def test_a_file_that_was_made_beside_out_is_found(tmp_path):
     assert touched(Case("", lambda folder, ground: []), before, tree(tmp_path)) == "made 'PWNED'"
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_cases_and_each_has_a_name_of_its_own():
     from tests.campaign.families import FAMILIES, enumerated
 
