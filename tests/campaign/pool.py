@@ -17,6 +17,8 @@ from tests.campaign.worker import work
 Tell = Callable[[Case, Verdict, float], None]
 READY = 300.0
 """Seconds that a worker may take to begin."""
+RENEWED = 80
+"""Cases after which a worker is replaced: it holds threads of all that it did, and forks beside them."""
 
 
 class Worker:
@@ -31,6 +33,7 @@ class Worker:
         theirs.close()
         self.ready = False
         self.number: int | None = None
+        self.done = 0
         self.since = time.monotonic()
 
     def give(self, number: int | None) -> None:
@@ -53,57 +56,69 @@ def judged(
     cases: Sequence[Case], chosen: Sequence[int], ground: Path, plan: Plan, *, workers: int, patience: float, tell: Tell
 ) -> None:
     """Settle the chosen cases, in any order, and tell of each as it is done."""
-    left = list(reversed(chosen))
+    left, again = list(reversed(chosen)), set[int]()
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.campaign.warm"])
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         at = Path(folder)
         crew = [Worker(ground, at / str(k), plan) for k in range(min(workers, len(left)))]
         try:
             while any(w.number is not None or not w.ready for w in crew) or left:
-                _turn(crew, cases, left, patience, tell)
+                _turn(crew, cases, left, again, patience, tell)
                 for k, worker in enumerate(crew):
-                    if not worker.process.is_alive() or worker.pipe.closed:
-                        worker.end()
+                    if worker.pipe.closed:
                         crew[k] = Worker(ground, at / str(k), plan)
         finally:
             for worker in crew:
                 worker.end()
 
 
-def _turn(crew: list[Worker], cases: Sequence[Case], left: list[int], patience: float, tell: Tell) -> None:
+def _turn(
+    crew: list[Worker], cases: Sequence[Case], left: list[int], again: set[int], patience: float, tell: Tell
+) -> None:
     """Take what is there, give what is next, and end what takes too long."""
+
+    def lost(worker: Worker, verdict: Verdict) -> None:
+        """A case that took its worker down is tried once more, alone in a fresh one, before it counts."""
+        number = worker.number
+        if number is not None and number not in again:
+            again.add(number)
+            left.append(number)
+        elif number is not None:
+            tell(cases[number], verdict, time.monotonic() - worker.since)
+        worker.number = None
+        worker.end()
+
     for pipe in wait([w.pipe for w in crew], timeout=0.5):
         worker = next(w for w in crew if w.pipe is pipe)
-        _hear(worker, cases, tell)
-        if left and worker.ready and worker.number is None and not worker.pipe.closed:
-            worker.give(left.pop())
-    for worker in crew:
-        spent = time.monotonic() - worker.since
-        if worker.number is not None and spent > patience and not worker.pipe.closed:
-            tell(cases[worker.number], fail("hang", f"not done after {patience:.0f} s"), spent)
-            worker.number = None
+        if not _heard(worker, cases, tell):
+            worker.process.join(5)
+            lost(worker, fail("died", f"the process ended with {worker.process.exitcode}"))
+        elif worker.ready and worker.number is None and worker.done >= RENEWED:
             worker.end()
+        elif left and worker.ready and worker.number is None:
+            worker.give(left.pop())
+    for worker in (w for w in crew if not w.pipe.closed):
+        spent = time.monotonic() - worker.since
+        if worker.number is not None and spent > patience:
+            lost(worker, fail("hang", f"not done after {patience:.0f} s, twice"))
         elif not worker.ready and spent > READY:
             raise TimeoutError("a worker did not start")
 
 
-def _hear(worker: Worker, cases: Sequence[Case], tell: Tell) -> None:
+def _heard(worker: Worker, cases: Sequence[Case], tell: Tell) -> bool:
+    """What a worker says; False where it has gone."""
     pipe: Connection = worker.pipe
     try:
         found = pipe.recv()
     except (EOFError, ConnectionResetError):
-        worker.process.join(5)
-        if worker.number is not None:
-            told = f"the process ended with {worker.process.exitcode}"
-            tell(cases[worker.number], fail("died", told), time.monotonic() - worker.since)
-            worker.number = None
-        elif not worker.ready:
+        if not worker.ready:
             raise RuntimeError("a worker ended before it began") from None
-        worker.pipe.close()
-        return
+        return False
     if found == "ready":
         worker.ready = True
     elif worker.number is not None:
         kind, told, seconds = found
         tell(cases[worker.number], Verdict(kind, told), seconds)
         worker.number = None
+        worker.done += 1
+    return True
