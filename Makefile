@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test slow check mutate docs docs-check clean
+.PHONY: demo test slow campaign check mutate docs docs-check clean
 
 demo: $(VENV)/ready
 	$(BIN)/secateur compare digits --methods dual --keep 0.1,0.3 --out demo-out --force
@@ -15,6 +15,9 @@ test: $(VENV)/ready-dev
 slow: $(VENV)/ready-dev
 	$(BIN)/pytest -m slow -n 2 --ignore=tests/scale/test_ray.py tests
 	$(BIN)/pytest -m slow tests/scale/test_ray.py # alone: Ray gives up where it starts slowly
+
+campaign: $(VENV)/ready-dev
+	$(BIN)/python -m tests.campaign --report benchmarks/campaign.md
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
