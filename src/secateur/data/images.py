@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from secateur.errors import DataError
+from secateur.errors import DataError, reason
 
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +22,7 @@ def encoded_bytes(cell: dict[str, bytes | str | None] | None) -> bytes:
     try:
         return Path(str(cell["path"])).read_bytes()
     except OSError as error:
-        raise DataError(f"image file cannot be read ({error.strerror})") from None
+        raise DataError(f"image file cannot be read ({error.strerror or reason(error)})") from None
 
 
 def decode(encoded: bytes, *, size: int | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from secateur.errors import StoreError, WrongData
+from secateur.errors import StoreError, WrongData, reason
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -33,7 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
             _to_disk(beside)
         os.replace(beside, path)
     except OSError as error:
-        raise StoreError(f"{path}: could not be written ({error.strerror}); free some space, then run again") from error
+        raise StoreError(
+            f"{path}: could not be written ({error.strerror or reason(error)}); free some space, then run again"
+        ) from error
 
 
 @contextmanager

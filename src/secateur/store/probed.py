@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from secateur.errors import StoreError
+from secateur.errors import StoreError, reason
 from secateur.fields import FIELDS, check
 from secateur.store.arrays import MISSING, new_array
 from secateur.store.files import remove
@@ -100,7 +100,9 @@ class ProbeWriter:
                 }
             )
         except OSError as error:
-            raise StoreError(f"{self.path}: could not be written ({error.strerror}); free some space") from error
+            raise StoreError(
+                f"{self.path}: could not be written ({error.strerror or reason(error)}); free some space"
+            ) from error
 
     def _fields(self) -> list[str]:
         fields: Any = self._group.attrs["fields"]

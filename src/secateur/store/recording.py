@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from secateur.errors import SecateurError, StoreError
+from secateur.errors import SecateurError, StoreError, reason
 from secateur.fields import FIELDS
 from secateur.store.arrays import new_array
 from secateur.store.files import remove, replacing
@@ -238,7 +238,7 @@ class RecordingWriter:
             self._group.attrs["epochs"] = self.epochs + 1
         except OSError as error:
             raise StoreError(
-                f"{self.path}: epoch {self.epochs} could not be written ({error.strerror}); "
+                f"{self.path}: epoch {self.epochs} could not be written ({error.strerror or reason(error)}); "
                 f"epochs 0 to {self.epochs - 1} are safe: free some space, then run again to go on"
             ) from error
         self.epochs += 1
