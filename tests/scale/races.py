@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from secateur.scale.claim import results, told
 from secateur.scale.storage import Place
-from tests.scale.running import write_shards
+from tests.scale.made import made, write
 from tests.scale.store import serving
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +33,18 @@ shards, out, keep, seed, take = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    found = prune(shards, out=out, keep=float(keep), clustering=Clustering(clusters=6, unit_rows=64, seed=int(seed)),
+    found = prune(shards, out=out, keep=float(keep), clustering=Clustering(clusters=4, unit_rows=64, seed=int(seed)),
                   write=["shards", "keys"], workers=1, quiet=True, claiming=How(take_over=take == "1"))
 except SecateurError as error:
     print(json.dumps({"error": str(error)}), flush=True)
     sys.exit(1)
 print(json.dumps({"kept": found.kept, "files": found.files, "at": time.monotonic()}), flush=True)
 """
+
+
+def few_shards(folder):
+    """120 rows in two shards."""
+    return write(Path(folder) / "shards", made(120, blobs=4, planted=5), shards=2)
 
 
 class Driver:
@@ -61,7 +66,7 @@ class Driver:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def end(self, timeout=120):
+    def end(self, timeout=400):
         """What it said: kept and files, an error, or that it was killed."""
         said, wrong = self.process.communicate(timeout=timeout)
         if self.process.returncode == -signal.SIGKILL:
@@ -146,7 +151,7 @@ def main(arguments=None):
     wrongs, counts = [], Counter()
     with ExitStack() as held:
         held.enter_context(serving())
-        shards = write_shards(held.enter_context(tempfile.TemporaryDirectory()))
+        shards = few_shards(held.enter_context(tempfile.TemporaryDirectory()))
         for kind, many, play in (("race", asked.races, race), ("kill", asked.kills, kill)):
             for number in range(many):
                 rng = np.random.default_rng([asked.seed, number, len(kind)])
