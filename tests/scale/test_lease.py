@@ -20,7 +20,7 @@ from secateur.scale.storage import Place
 from tests.scale.races import Driver, disagreements, few_shards, main
 from tests.scale.running import pruned, write_shards
 
-SOON = 0.4
+SOON = 1.0
 ABOUT = {"fingerprint": "f", "shards": ["a.parquet"]}
 
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError, StoreError, WrongData, reason
 from secateur.scale import lease, swap
 from secateur.scale.storage import Place
 from secateur.store.files import locked
@@ -204,7 +204,13 @@ def visible(out: Place) -> list[str]:
 
 def told(out: Place) -> dict[str, Any]:
     """What run.json says, {} where there is none. Raises WrongData where it is not as it was written."""
-    return checked((out / RUN).read_json(), out) if RUN in out.names() else {}
+    if RUN not in out.names():
+        return {}
+    try:
+        return checked((out / RUN).read_json(), out)
+    except StoreError as error:
+        what = reason(error).partition("; delete it")[0]  # without it OUT would be nobody's
+        raise WrongData(f"out: {what}; put the file back, or name another --out") from None
 
 
 def results(out: Place, about: dict[str, Any]) -> Place:
