@@ -166,6 +166,15 @@ def _check_companion(name: str, array: np.ndarray) -> None:
         raise SecateurError(f"{name}: expected numbers, got nan at example {int(np.isnan(array).argmax())}")
 
 
+def part_of(fraction: float, rows: int) -> int:
+    """A fraction of rows as a count, rounded half up; the one rule for all commands.
+
+    >>> part_of(0.5, 5), part_of(0.3, 10), part_of(0.29, 100)
+    (3, 3, 29)
+    """
+    return int(np.floor(float(fraction) * rows + 0.5))
+
+
 def resolve_keep(keep: int | float, examples: int) -> int:
     """How many examples `keep` asks for: an int is a count, a float in (0, 1] a fraction, rounded half up.
 
@@ -180,7 +189,7 @@ def resolve_keep(keep: int | float, examples: int) -> int:
         return int(keep)
     if not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a whole count, got {keep}")
-    count = int(np.floor(float(keep) * examples + 0.5))
+    count = part_of(keep, examples)
     if count < 1:
         raise SecateurError(f"keep: {keep} of {examples} examples is less than one; keep a larger fraction or a count")
     return count

@@ -9,6 +9,7 @@ import pytest
 from secateur.errors import SecateurError
 from secateur.scale import Clustering
 from tests.scale.made import FEW, made, prune, table, write
+from tests.scale.store import serving
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -29,6 +30,13 @@ def pruned(tmp_path_factory):
     out = folder / "out"
     result = prune(shards, out, keep=0.3, clustering=clustering, write=["shards", "uids", "keys"])
     return SimpleNamespace(data=data, shards=shards, out=out, result=result, clustering=clustering)
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A server that speaks S3, and a bucket on it."""
+    with serving():
+        yield "s3://bucket"
 
 
 @pytest.fixture

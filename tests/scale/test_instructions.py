@@ -305,7 +305,6 @@ GOOD = {k: float(k) for k in range(SUBSETS)}
         (GOOD, {"how": Selecting(attention="none", components=3)}, "attention: expected inside or across, got 'none'"),
         (GOOD, {"how": Selecting(labels="none", components=3)}, "labels: expected standard or given"),
         (GOOD, {"how": Selecting(lr=1e30, components=3)}, "lr: training with 1e.30 left the finite numbers"),
-        (GOOD, {"how": Selecting(epochs=0, components=3)}, "epochs, lr: expected 1 or more"),
         (GOOD, {"subsets": 13}, r"subsets in .* were made otherwise \(subsets was 12, now 13\)"),
         (GOOD, {"columns": Columns("id", "text"), "text": None}, "made otherwise .*columns was"),
     ],
@@ -323,6 +322,12 @@ def test_options_are_checked_when_they_are_made():
         Selecting(pca="both")
     with stop("features: expected standard or given"):
         Selecting(features="raw")
+    for lr in (float("nan"), float("inf"), 0.0, -1.0):
+        with stop("lr: expected a finite number above 0, got"):
+            Selecting(lr=lr)
+    for name in ("epochs", "components", "clusters"):
+        with stop(f"{name}: expected"):
+            Selecting(**{name: 0})
 
 
 def test_an_out_of_something_else_is_left_alone(made_up, tmp_path):

@@ -10,29 +10,6 @@ from secateur.scale.storage import Place, expand
 from tests.scale.running import pruned, write_shards
 
 
-@pytest.fixture(scope="module")
-def bucket():
-    """A server that speaks S3, and a bucket on it."""
-    import logging
-
-    import s3fs
-    from moto import server
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    with pytest.MonkeyPatch.context() as patch:
-        host, port = running.get_host_and_port()
-        given = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-        for name, value in given.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("bucket")
-        yield "s3://bucket"
-        s3fs.S3FileSystem.clear_instance_cache()
-    running.stop()
-
-
 @pytest.fixture(params=["here", "s3"])
 def folder(request, tmp_path):
     if request.param == "here":
@@ -134,8 +111,8 @@ def test_shards_and_out_on_an_object_store_give_what_they_give_here(bucket, tmp_
         assert again == result
         tables = []
         for name in ("manifest.parquet", "kept_ids.parquet", "kept"):
-            for part in (Place(f"{where}/out") / name).names():
-                with (Place(f"{where}/out") / name / part).open() as file:
+            for part in (Place(result.files) / name).names():
+                with (Place(result.files) / name / part).open() as file:
                     tables.append((name, part, pq.read_table(file)))
         found.append(tables)
     assert found[0] == found[1]

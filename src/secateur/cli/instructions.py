@@ -6,7 +6,7 @@ import typer
 
 from secateur.cli import options as o
 from secateur.cli import show
-from secateur.cli.scale import Embedding, Id, ScaleOut, Shards, Write
+from secateur.cli.scale import Embedding, Id, ScaleOut, Shards, SingleWriter, TakeOver, Write
 
 
 def instructions(
@@ -38,6 +38,8 @@ def instructions(
     id: Id = "id",
     embedding: Embedding = "embedding",
     out: ScaleOut = "secateur-scale",
+    take_over: TakeOver = False,
+    unsafe_single_writer: SingleWriter = False,
     seed: o.Seed = 0,
     force: o.Force = False,
     json: o.AsJson = False,
@@ -50,6 +52,7 @@ def instructions(
         shards, out=out, quality=quality, keep=None if keep is None else o.parse_keep(keep),
         indicators=o.split_list(indicators), text=text_embedding, subsets=subsets, how=how,
         columns=s.Columns(id, embedding), write=o.split_list(write), seed=seed, force=force, quiet=json,
+        claiming=s.How(take_over, unsafe_single_writer),
     )  # fmt: skip
     if json:
         show.as_json(found.as_json())
@@ -60,7 +63,7 @@ def instructions(
 def _lines(found: Any) -> list[list[str]]:
     """What was done, and what comes next."""
     left = f"; {found.left_over} rows are in none" if found.left_over else ""
-    lines = [["subsets", f"{found.subsets} of {found.size:,} rows, in {found.out}/subsets{left}"]]
+    lines = [["subsets", f"{found.subsets} of {found.size:,} rows, in {found.dealt}/subsets{left}"]]
     if found.kept is None:
         return [
             *lines,
@@ -81,5 +84,5 @@ def _lines(found: Any) -> list[list[str]]:
         ["", f"({found.chance:.2f} or more comes by chance in one of twenty cases; of subsets seen: {found.fit:.2f})"],
         *([["score", f"by ranks goes with {leans}; is that as it should be?"]] if found.leanings else []),
         ["expected", f"quality {found.score_kept:.4g} of what is kept, {found.score_all:.4g} of all"],
-        ["in", f"{found.out}/manifest.parquet, kept_ids.parquet, selector.parquet"],
+        ["in", f"{found.files}/manifest.parquet, kept_ids.parquet, selector.parquet"],
     ]

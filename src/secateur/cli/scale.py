@@ -1,13 +1,13 @@
 """`secateur scale`: embeddings by the shard."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from secateur.cli import options as o
 from secateur.cli import show
+from secateur.cli.scaled import tell
 
 Shards = Annotated[list[str], typer.Argument(help="parquet shards: files, folders, globs in quotes; paths or URLs")]
 ScaleOut = Annotated[str, typer.Option("--out", help="folder or URL for everything the command writes")]
@@ -38,6 +38,16 @@ ScoreMin = Annotated[float | None, typer.Option(help="the lowest value that pass
 ScoreMax = Annotated[float | None, typer.Option(help="the highest value that passes")]
 ScoreTop = Annotated[float | None, typer.Option(help="the highest fraction passes")]
 ScoreQuantiles = Annotated[str | None, typer.Option(help="from one to another, as 0.1,0.9")]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="OUT on a store: do not wait for the command that holds it, which then stops"),
+]
+SingleWriter = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-single-writer", help="OUT on a store without conditional writes: this is the only command there"
+    ),
+]
 
 _SHARED: dict[str, tuple[Any, Any]] = {
     "clusters": (Clusters, None),
@@ -51,6 +61,8 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "id": (Id, "id"),
     "embedding": (Embedding, "embedding"),
     "out": (ScaleOut, "secateur-scale"),
+    "take_over": (TakeOver, False),
+    "unsafe_single_writer": (SingleWriter, False),
     "seed": (o.Seed, 0),
     "force": (o.Force, False),
     "json": (o.AsJson, False),
@@ -72,32 +84,11 @@ def works_on_shards(command: Callable[..., dict[str, Any]]) -> Callable[..., Non
             given["shards"], out=shared["out"], clustering=clustering, write=o.split_list(shared["write"]),
             columns=s.Columns(shared["id"], shared["embedding"]), engine=shared["engine"], workers=shared["workers"],
             force=shared["force"], quiet=shared["json"], **command(**given),
+            claiming=s.How(shared["take_over"], shared["unsafe_single_writer"]),
         )  # fmt: skip
-        _tell(found, as_json=shared["json"])
+        tell(found, as_json=shared["json"])
 
     return o.with_options(run, command, _SHARED)
-
-
-def _tell(found: Any, *, as_json: bool) -> None:
-    """What became of all rows, and the report where OUT is on this machine."""
-    report = None
-    if Path(found.out).is_dir():
-        from secateur.report import write_scale_report
-
-        report = write_scale_report(Path(found.out))
-    if as_json:
-        show.as_json(found.as_json())
-        return
-    rows = [["rows", f"{found.rows:,} in {found.clusters:,} clusters"]]
-    parts = {"bad": found.bad, "filtered": found.filtered, "duplicates": found.duplicates, "pruned": found.pruned}
-    rows += [[name, f"{count:,} ({count / found.rows:.1%})"] for name, count in parts.items() if count]
-    rows.append(["kept", f"{found.kept:,} ({found.kept / found.rows:.1%})"])
-    if found.threshold is not None:
-        rows.append(["duplicate", f"above a cosine of {found.threshold:.4f}"])
-    rows.append(["in", f"{found.out}/manifest.parquet, kept_ids.parquet"])
-    if report is not None:
-        rows.append(["report", str(report)])
-    show.pairs(rows)
 
 
 @works_on_shards
@@ -194,19 +185,22 @@ def select(
     write: Write = "",
     engine: Engine = "local",
     workers: Workers = None,
+    take_over: TakeOver = False,
+    unsafe_single_writer: SingleWriter = False,
     force: o.Force = False,
     json: o.AsJson = False,
 ) -> None:
     """Choose anew from a finished run, into another OUT, without clustering, filtering or comparing rows again."""
+    from secateur.scale import How
     from secateur.scale import select as choose
 
     given = {"by": by, "prefer": prefer, "floor": floor, "temperature": temperature}
     found = choose(
         run, out=out, keep="as before" if keep is None else o.parse_keep(keep), write=o.split_list(write),
         choice={name: value for name, value in given.items() if value is not None}, engine=engine, workers=workers,
-        force=force, quiet=json,
+        force=force, quiet=json, claiming=How(take_over, unsafe_single_writer),
     )  # fmt: skip
-    _tell(found, as_json=json)
+    tell(found, as_json=json)
 
 
 def _dedup(threshold: float | None, target: float | None, prefer: str) -> Any:

@@ -5,6 +5,7 @@ import secateur as sc
 sc.scale.prune("shards/*.parquet", keep=0.3, out="pruned")
 """
 
+from secateur.scale.claim import How as How
 from secateur.scale.filters import Filter as Filter
 from secateur.scale.instructions import Instructed as Instructed
 from secateur.scale.instructions import instructions as instructions
@@ -23,6 +24,7 @@ __all__ = [
     "Columns",
     "Dedup",
     "Filter",
+    "How",
     "Instructed",
     "Pruned",
     "Selecting",

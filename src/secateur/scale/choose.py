@@ -1,5 +1,6 @@
 """From what is left of each cluster to what is kept: sizes and spread, quotas, the manifest."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from secateur.scale.dedup import Prefer, preferred, removed, roots
 from secateur.scale.exchange import Bucket, Slices, part
 from secateur.scale.shards import told
 from secateur.scale.stage import Summary
-from secateur.scale.storage import Place
+from secateur.scale.storage import Place, digest_of
 
 KEPT, FILTERED, DUPLICATE, PRUNED, BAD = "kept", "filtered", "duplicate", "pruned", "bad embedding"
 
@@ -178,15 +179,16 @@ def choose(task: Choosing, folder: Place) -> Summary:
         among = np.concatenate([numbers, part(bucket, guests, "rows")])
         stays = roots(rows.alike, rows.duplicate, len(guests))
     part_of = f"part-{task.name}.parquet"
-    write_manifest(
-        task.out / "manifest.parquet" / part_of, ids, bucket.first + rows.of, distances, every[stays], reason
-    )
-    write_ids(task.out / "kept_ids.parquet" / part_of, ids[kept])
+    names = (f"manifest.parquet/{part_of}", f"kept_ids.parquet/{part_of}")
+    files = {
+        names[0]: write_manifest(task.out / names[0], ids, bucket.first + rows.of, distances, every[stays], reason),
+        names[1]: write_ids(task.out / names[1], ids[kept]),
+    }
     chosen = np.sort(numbers[kept])
     (folder / "rows" / task.name / "rows.npy").write_array(chosen)
     (folder / "rows" / task.name / "firsts.npy").write_array(np.searchsorted(chosen, task.starts.read_array()))
     groups = _groups(every, among, stays, rows.duplicate & rows.passed)
-    return {"rows": len(ids), "kept": int(kept.sum()), "groups": groups}
+    return {"rows": len(ids), "kept": int(kept.sum()), "groups": groups, "files": files}
 
 
 def _groups(
@@ -204,8 +206,8 @@ def _groups(
 
 def write_manifest(
     place: Place, ids: np.ndarray, clusters: np.ndarray, distances: np.ndarray, alike: np.ndarray, reason: np.ndarray
-) -> None:
-    """One part: id, cluster, distance, duplicate_of (what it is like, an id), kept, reason."""
+) -> str:
+    """One part: id, cluster, distance, duplicate_of (what it is like, an id), kept, reason. Gives its digest."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -219,14 +221,14 @@ def write_manifest(
         "kept": pa.array(reason == KEPT),
         "reason": pa.array(reason.astype(object), pa.string()),
     }
-    _write(place, pa.table(table))
+    return _write(place, pa.table(table))
 
 
-def write_ids(place: Place, ids: np.ndarray) -> None:
-    """Ids alone."""
+def write_ids(place: Place, ids: np.ndarray) -> str:
+    """Ids alone. Gives the digest of the file."""
     import pyarrow as pa
 
-    _write(place, pa.table({"id": as_column(ids)}))
+    return _write(place, pa.table({"id": as_column(ids)}))
 
 
 def as_column(ids: np.ndarray) -> Any:
@@ -238,8 +240,11 @@ def as_column(ids: np.ndarray) -> Any:
     return pa.array(ids.tolist(), pa.binary()).cast(pa.string())
 
 
-def _write(place: Place, table: Any) -> None:
+def _write(place: Place, table: Any) -> str:
     import pyarrow.parquet as pq
 
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
     with place.writing() as file:
-        pq.write_table(table, file, compression="zstd")
+        file.write(buffer.getbuffer())
+    return digest_of(buffer.getbuffer())

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, StoreError
 from secateur.scale import kept as forms
 from secateur.scale.choose import as_column, write_ids
 from secateur.scale.quota import largest_remainder
-from secateur.scale.shards import Survey
+from secateur.scale.shards import Survey, opened
 from secateur.scale.stage import numbered
 from secateur.scale.storage import Folders, Place
 from secateur.scale.subsets import write_table
@@ -65,7 +65,7 @@ def write_chosen(
 
     if "uids" in write:
         forms.uids(as_column(ids[kept]).to_pylist())
-    for name in SELECTION:
+    for name in SELECTION if out.local is not None else ():  # elsewhere each selection has a folder of its own
         (out / name).remove()
     columns = {
         "id": as_column(ids),
@@ -82,6 +82,24 @@ def write_chosen(
             target = out / ("kept_uids.npy" if name == "uids" else "kept_keys.txt")
             forms.lists(forms.Listing((out / "kept_ids.parquet",), name, target), out)
     write_table(out / "manifest.parquet", columns)
+    _check(out, ids[kept], len(ids), write)
+
+
+def _check(out: Place, kept: np.ndarray, rows: int, write: Sequence[str]) -> None:
+    """Raise StoreError where files that were just written do not say the same."""
+    import pyarrow.parquet as pq
+
+    with (out / "manifest.parquet").open() as file:
+        found = pq.read_table(file, columns=["id", "kept"])
+    with (out / "kept_ids.parquet").open() as file:
+        listed = pq.read_table(file)["id"].combine_chunks()
+    marked, wanted = found.filter(found["kept"])["id"].combine_chunks(), as_column(kept)
+    if len(found) != rows or not marked.equals(wanted) or not listed.equals(wanted):
+        raise StoreError(f"{out.url}: manifest.parquet and kept_ids.parquet differ as soon as written; run again")
+    if "shards" in write:
+        shards = [opened(out / "kept" / name).metadata.num_rows for name in (out / "kept").names()]
+        if sum(shards) != len(kept):
+            raise StoreError(f"{out.url}/kept: has {sum(shards)} rows, expected {len(kept)}; is another program there?")
 
 
 def _write_shards(out: Place, found: Survey, rows: Int[np.ndarray, " kept"]) -> None:

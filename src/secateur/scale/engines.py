@@ -1,9 +1,15 @@
 """Where tasks run: worker processes here, or Ray. A task gives the same wherever it runs."""
 
 import os
+import signal
+import sys
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from secateur.errors import SecateurError
@@ -11,6 +17,16 @@ from secateur.errors import SecateurError
 Work = Callable[[Any], Any]
 TRIES = 3
 """How often a task that takes its worker down is tried in all."""
+_IDLE = 60
+"""Seconds after which a worker without a task ends."""
+_PR_SET_PDEATHSIG = 1
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 class Engine(ABC):
@@ -68,12 +84,46 @@ class Local(Engine):
 
 
 def _spread(work: Work, tasks: dict[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
-    from joblib import Parallel, delayed, parallel_config
+    """As they are done; a few are given out ahead, so that no worker waits and a failure stops the rest.
 
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")(
-            delayed(_numbered)(place, work, task) for place, task in tasks.items()
-        )
+    The pool is that of all stages of a run, and idle workers end by themselves. Nothing goes through shared memory.
+    """
+    from joblib.externals.loky import get_reusable_executor
+
+    pool = get_reusable_executor(
+        workers, timeout=_IDLE, initializer=end_with, initargs=(os.getpid(),), env=dict.fromkeys(_THREADS, "1")
+    )
+    todo, under_way = iter(tasks.items()), set[Any]()
+    try:
+        while True:
+            for place, task in islice(todo, 2 * workers - len(under_way)):
+                under_way.add(pool.submit(_numbered, place, work, task))
+            if not under_way:
+                return
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for one in done:
+                yield one.result()
+    finally:
+        for one in under_way:
+            one.cancel()
+
+
+def end_with(driver: int) -> None:
+    """Have this worker killed as soon as the process that started it is gone, however it went.
+
+    Linux does that by itself, in the middle of a task too; elsewhere, and to be sure, a thread looks once a second.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def look() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=look, daemon=True, name="secateur-driver").start()
 
 
 def _numbered(place: int, work: Work, task: Any) -> tuple[int, Any]:
@@ -81,6 +131,6 @@ def _numbered(place: int, work: Work, task: Any) -> tuple[int, Any]:
 
 
 def _died() -> type[Exception]:
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    return TerminatedWorkerError
+    return BrokenProcessPool

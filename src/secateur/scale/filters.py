@@ -30,6 +30,9 @@ class Filter:
     def __post_init__(self) -> None:
         if all(v is None for v in (self.min, self.max, self.top, self.quantiles)):
             raise SecateurError(f"filter: expected min, max, top or quantiles for {self.column!r}, got none")
+        for name in ("min", "max"):
+            if (bound := getattr(self, name)) is not None and bound != bound:
+                raise SecateurError(f"filter: expected a number for {name}, got nan")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise SecateurError(f"filter: expected min up to max, got {self.min} and {self.max}")
         if self.top is not None and not 0 < self.top <= 1:

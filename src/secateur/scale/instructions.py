@@ -1,7 +1,6 @@
 """`scale instructions`: instruction data by a selector that learned from subsets whose quality was measured."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,14 @@ from secateur.errors import SecateurError, WrongData
 from secateur.progress import Progress
 from secateur.scale import subsets as parts
 from secateur.scale.chosen import SELECTION, check_lists, chosen, write_chosen
+from secateur.scale.claim import GENERATIONS, HOW, Claim, How, held, visible
 from secateur.scale.indicators import Examples, Indicator, read
-from secateur.scale.learned import Selecting, scores
+from secateur.scale.learned import Selecting, scores, tell_subsets
 from secateur.scale.quotas import count_of
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.spectral import check_clusters, clustered
 from secateur.scale.stage import Stage
 from secateur.scale.storage import Place, expand
-from secateur.store.files import locked
-from secateur.store.schemas.scale import AnyInstructions
 
 SELECTING = Selecting()
 OURS = ("run.json", "subsets.parquet", "subsets", "stages", "selector.parquet", *SELECTION)
@@ -53,6 +51,8 @@ class Instructed:
     score_kept: float | None = None
     score_all: float | None = None
     leanings: dict[str, float] | None = None
+    dealt: str = ""  # the folder of subsets/
+    files: str = ""  # that of manifest.parquet and the like
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the command line."""
@@ -74,6 +74,7 @@ def instructions(
     seed: int = 0,
     force: bool = False,
     quiet: bool = False,
+    claiming: How = HOW,
 ) -> Instructed:
     """Choose instruction data by a selector that learned what a good subset is (InstructionGPT-4, arXiv:2308.12067).
 
@@ -85,7 +86,7 @@ def instructions(
     columns: of ids and image embeddings; text: of text embeddings, if any. indicators: columns, `length:COLUMN` (ten
     times the characters of a text over those of the longest), or `package.module:function`, which gives of an Arrow
     table a number a row; with a factor if you like, as `reward*10`. seed: of the subsets in the first run, of the
-    selector and clusters in the second. All rows are held in memory.
+    selector and clusters in the second. All rows are held in memory. claiming: see `secateur.scale.claim.How`.
 
     Raises DataError for bad rows, SecateurError for an unfit quality, WrongData for an OUT of something else.
     """
@@ -94,11 +95,20 @@ def instructions(
     if (quality is None) != (keep is None):
         raise SecateurError("keep: expected it together with the quality of the subsets, got one of the two")
     work = _begin(shards, Place(str(out)), columns or Columns(), text, asked, seed, Progress(quiet=quiet))
-    before = _before(work, {"subsets": subsets, "seed": seed if quality is None else None}, force=force)
-    if quality is None or keep is None:
-        return _dealt(work, before, subsets, force=force)
-    options = {"keep": keep, "indicators": list(indicators), "text": text, "write": list(write)}
-    return _selected(work, before, quality, how, options)
+    made = {"subsets": subsets, "seed": seed if quality is None else None}
+
+    def judge(before: Mapping[str, Any], there: Sequence[str]) -> None:
+        _judge(work, before, there, made, force=force)
+        if quality is not None and (force or not _has_subsets(before, there)):
+            raise SecateurError(
+                f"quality: there are no subsets in {work.out.url} yet; run without it first, which makes them"
+            )
+
+    with held(work.out, OURS, judge, claiming, say=work.progress.say) as claim:
+        if quality is None or keep is None:
+            return _dealt(work, claim, subsets, force=force)
+        options = {"keep": keep, "indicators": list(indicators), "text": text, "write": list(write)}
+        return _selected(work, claim, quality, how, options)
 
 
 @dataclass(frozen=True)
@@ -130,46 +140,66 @@ def _begin(
     return _Work(out, found, rows, about, seed, progress)
 
 
-def _dealt(work: _Work, before: dict[str, Any] | None, subsets: int | None, *, force: bool) -> Instructed:
+def _dealt(work: _Work, claim: Claim, subsets: int | None, *, force: bool) -> Instructed:
     """The first run: subsets, in files of their ids. Those that are there stay."""
-    if before is None or "subsets.parquet" not in work.out.names():
+    if force or not _has_subsets(claim.about, visible(work.out)):
         of = parts.alike(work.rows.image, 30 if subsets is None else subsets, seed=work.seed)
-        with _claimed(work.out, clear=force):
-            urls = [shard.url for shard in work.found.shards]
-            more = {"subsets": int(of.max()) + 1, "seed": work.seed, "rows": len(of), "instructions": urls}
-            (work.out / "run.json").write_json({"version": secateur.__version__} | work.about | more)
-            parts.write_subsets(work.out, work.rows.ids, of)
-    return _told(work.out, parts.read_subsets(work.out))
+        urls = [shard.url for shard in work.found.shards]
+        more = {"subsets": int(of.max()) + 1, "seed": work.seed, "rows": len(of), "instructions": urls}
+        claim.begin({"version": secateur.__version__} | work.about | more)
+        place = claim.folder(Stage("subsets", work.about | more, work.out).digest)
+        parts.write_subsets(place, work.rows.ids, of)
+        claim.publish({} if place == work.out else {"dealt": f"{GENERATIONS}/{place.name}"}, place)
+    return _told(work.out, _subsets(work, claim.about), _where(work.out, claim.about))
+
+
+def _has_subsets(about: Mapping[str, Any], there: Sequence[str]) -> bool:
+    return "dealt" in about or ("instructions" in about and "subsets.parquet" in there)
+
+
+def _where(out: Place, about: Mapping[str, Any]) -> Place:
+    """The folder of the subsets."""
+    return out / about["dealt"] if "dealt" in about else out
+
+
+def _subsets(work: _Work, about: Mapping[str, Any]) -> Int[np.ndarray, " rows"]:
+    """The subset of each row, as it was written."""
+    place = _where(work.out, about)
+    of = parts.read_subsets(place, work.rows.ids)
+    if int(of.max()) + 1 != about["subsets"]:
+        raise WrongData(
+            f"out: {place.url}/subsets.parquet has {int(of.max()) + 1} subsets, where run.json says "
+            f"{about['subsets']}; one of them was changed, so put it back, or --force to start over"
+        )
+    return of
 
 
 def _selected(
-    work: _Work,
-    before: dict[str, Any] | None,
-    quality: str | Path | Mapping[Any, Any],
-    how: Selecting,
-    options: dict[str, Any],
+    work: _Work, claim: Claim, quality: str | Path | Mapping[Any, Any], how: Selecting, options: dict[str, Any]
 ) -> Instructed:
     """The second run: learn from the subsets that are there, score, choose."""
-    if before is None or "subsets.parquet" not in work.out.names():
-        raise SecateurError(
-            f"quality: there are no subsets in {work.out.url} yet; run without it first, which makes them"
-        )
-    of, count = parts.read_subsets(work.out), count_of(options["keep"], len(work.rows.ids))
+    before = claim.about
+    of, count = _subsets(work, before), count_of(options["keep"], len(work.rows.ids))
     labels = parts.quality_of(quality, before["subsets"])
     check_clusters(len(of), how.clusters, how.cluster_by)
-    with _claimed(work.out):
-        scored = scores(work.out, work.rows, of, labels, how, seed=work.seed, progress=work.progress)
-        clusters = _clusters(work, how)
-        kept = chosen(work.rows.ids, scored.rows, clusters, count)
-        write_chosen(work.out, work.found, work.rows.ids, of, clusters, scored.rows, kept, options["write"])
-        result = replace(
-            _told(work.out, of), kept=count, clusters=int(clusters.max()) + 1, correlation=scored.correlation,
-            chance=scored.chance, fit=scored.fit, score_kept=float(scored.rows[kept].mean()),
-            score_all=float(scored.rows.mean()),
-            leanings=leanings(scored.rows, work.rows.indicators, options["indicators"]),
-        )  # fmt: skip
-        asked = {"how": asdict(how), "seed": work.seed} | options
-        (work.out / "run.json").write_json(before | {"asked": asked, "result": result.as_json()})
+    asked = {"how": asdict(how), "seed": work.seed} | options
+    told_of = work.about | asked | {"quality": labels.tolist()}
+    place = claim.folder(Stage("instructions", told_of, work.out).digest)
+    scored = scores(work.out, work.rows, of, labels, how, seed=work.seed, progress=work.progress)
+    clusters = _clusters(work, how)
+    kept = chosen(work.rows.ids, scored.rows, clusters, count)
+    claim.check()
+    claim.unfinished()
+    tell_subsets(place, labels, scored)
+    write_chosen(place, work.found, work.rows.ids, of, clusters, scored.rows, kept, options["write"])
+    result = replace(
+        _told(work.out, of, _where(work.out, before)), kept=count, clusters=int(clusters.max()) + 1,
+        correlation=scored.correlation, chance=scored.chance, fit=scored.fit,
+        score_kept=float(scored.rows[kept].mean()), score_all=float(scored.rows.mean()),
+        leanings=leanings(scored.rows, work.rows.indicators, options["indicators"]), files=place.url,
+    )  # fmt: skip
+    also = [before["dealt"].partition("/")[2]] if "dealt" in before else []
+    claim.publish({"asked": asked, "result": result.as_json()}, place, also=also)
     return result
 
 
@@ -190,8 +220,9 @@ def leanings(
     }
 
 
-def _told(place: Place, of: Int[np.ndarray, " rows"]) -> Instructed:
-    return Instructed(place.url, len(of), int(of.max()) + 1, int((of == 0).sum()), int((of < 0).sum()))
+def _told(place: Place, of: Int[np.ndarray, " rows"], subsets: Place) -> Instructed:
+    sizes = (int(of.max()) + 1, int((of == 0).sum()), int((of < 0).sum()))
+    return Instructed(place.url, len(of), *sizes, dealt=subsets.url)
 
 
 def _clusters(work: _Work, how: Selecting) -> Int[np.ndarray, " rows"]:
@@ -205,38 +236,21 @@ def _clusters(work: _Work, how: Selecting) -> Int[np.ndarray, " rows"]:
     return file.read_array()
 
 
-def _before(work: _Work, made: dict[str, int | None], *, force: bool) -> dict[str, Any] | None:
-    """What run.json says of the subsets that are there; None where OUT is empty, or is to be begun anew.
+def _judge(
+    work: _Work, before: Mapping[str, Any], there: Sequence[str], made: Mapping[str, int | None], *, force: bool
+) -> None:
+    """Raise WrongData where OUT is of another command, of other shards, or of subsets made otherwise.
 
     made: how they must have been made; None where the second run takes what is there.
-
-    Raises WrongData where OUT is of another command, of other shards, or of subsets made otherwise.
     """
     place, asked = work.out, work.about | {name: value for name, value in made.items() if value is not None}
-    there = [name for name in place.names() if not name.startswith(".")]
-    if not there:
-        return None
-    before = (place / "run.json").read_json(AnyInstructions) if "run.json" in there else {}
-    if "instructions" not in before:
-        raise WrongData(f"out: {place.url} holds something else ({there[0]}); name another --out")
-    if force:
-        return None
-    changed = [f"{k} was {before[k]}, now {v}" for k, v in asked.items() if before[k] != v]
+    if there and "instructions" not in before:
+        raise WrongData(f"out: {place.url} holds something else ({there[0]!r}); name another --out")
+    if not before or force:
+        return
+    changed = [f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v]
     if changed:
         raise WrongData(
             f"out: the subsets in {place.url} were made otherwise ({'; '.join(changed)}); name another --out, or "
             f"--force to start over, after which their quality must be measured again"
         )
-    return before
-
-
-@contextmanager
-def _claimed(place: Place, *, clear: bool = False) -> Iterator[None]:
-    """Keep a second command on this machine out of OUT; clear: delete what was made there."""
-    with ExitStack() as held:
-        if (path := place.local) is not None:
-            path.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(path))
-        for name in OURS if clear else ():
-            (place / name).remove()
-        yield

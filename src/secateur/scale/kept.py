@@ -36,12 +36,12 @@ def keep(task: Keeping, folder: Place) -> Summary:
         found.append((bucket / "rows.npy").read_rows(low, high))
     rows = np.sort(np.concatenate(found)) - task.unit.start + task.unit.skip
     if not len(rows):
-        return {"rows": 0}
+        return {"rows": 0, "files": {}}
     file = opened(task.unit.shard)
     with task.target.writing() as out, pq.ParquetWriter(out, file.schema_arrow, compression="zstd") as writer:
         for batch in _taken(file, task.unit, rows):
             writer.write_batch(batch)
-    return {"rows": len(rows)}
+    return {"rows": len(rows), "files": {f"kept/{task.target.name}": task.target.digest()}}
 
 
 def _taken(file: Any, unit: Unit, rows: np.ndarray) -> Iterator[Any]:
@@ -70,8 +70,8 @@ def tell_bad(task: BadRows, folder: Place) -> Summary:
     """The last part of the manifest: ids without a cluster."""
     ids = np.concatenate([(unit / "bad.npy").read_array() for unit in task.units])
     clusters, distances = np.full(len(ids), -1), np.full(len(ids), np.nan)
-    write_manifest(task.target, ids, clusters, distances, ids, np.full(len(ids), BAD))
-    return {"rows": len(ids)}
+    digest = write_manifest(task.target, ids, clusters, distances, ids, np.full(len(ids), BAD))
+    return {"rows": len(ids), "files": {f"manifest.parquet/{task.target.name}": digest}}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def lists(task: Listing, folder: Place) -> Summary:
     else:
         pairs = np.concatenate([uids(column.to_pylist()) for column in columns])
         task.target.write_array(np.sort(pairs))
-    return {"rows": sum(len(column) for column in columns)}
+    return {"rows": sum(len(column) for column in columns), "files": {task.target.name: task.target.digest()}}
 
 
 def _read_ids(place: Place) -> Any:

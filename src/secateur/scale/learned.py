@@ -11,6 +11,7 @@ from secateur.errors import SecateurError
 from secateur.progress import Progress
 from secateur.scale import features
 from secateur.scale.indicators import Examples
+from secateur.scale.numbers import number, whole
 from secateur.scale.stage import Stage
 from secateur.scale.storage import Place
 from secateur.scale.subsets import write_table
@@ -39,6 +40,10 @@ class Selecting:
     cluster_by: str = "spectral"
 
     def __post_init__(self) -> None:
+        whole("components", self.components)
+        whole("epochs", self.epochs, high=10**6)
+        whole("clusters", self.clusters)
+        number("lr", self.lr, low=0, above=True)
         for name, allowed in (("pca", ("all", "subset")), ("features", ("standard", "given"))):
             if getattr(self, name) not in allowed:
                 raise SecateurError(f"{name}: expected {' or '.join(allowed)}, got {getattr(self, name)!r}")
@@ -52,6 +57,7 @@ class Scored:
     correlation: float
     chance: float
     fit: float
+    subsets: np.ndarray  # (2, subsets): expected, gain
 
 
 def scores(
@@ -66,8 +72,7 @@ def scores(
 ) -> Scored:
     """What the selector says of every row; what was learned before of the same rows and labels is read again.
 
-    Writes selector.parquet: subset, quality, expected (by the selector that saw them all), gain (by one that did not
-    see this one, over those that it saw).
+    `tell_subsets` writes what is told of subsets.
     """
     seen, of_subsets = seen_by_selector(rows, of, how)
     digest = hashlib.sha256(seen.tobytes() + of_subsets.tobytes() + quality.tobytes()).hexdigest()
@@ -77,9 +82,17 @@ def scores(
         with progress.stage("learning what a good subset is") as advance:
             _learn(stage.folder, seen, of_subsets, quality, how, seed, advance)
     (known, chance, fit), table = (stage.folder / "told.npy").read_array(), (stage.folder / "subsets.npy").read_array()
-    columns = {"subset": np.arange(len(quality)), "quality": quality, "expected": table[0], "gain": table[1]}
-    write_table(out / "selector.parquet", columns)
-    return Scored((stage.folder / "rows.npy").read_array(), float(known), float(chance), float(fit))
+    rows_found = (stage.folder / "rows.npy").read_array()
+    return Scored(rows_found, float(known), float(chance), float(fit), table)
+
+
+def tell_subsets(place: Place, quality: Float[np.ndarray, " subsets"], scored: Scored) -> None:
+    """Write selector.parquet: subset, quality, expected (by the selector that saw them all), gain (by one that did not
+    see this one, over those that it saw).
+    """
+    expected, gain = scored.subsets
+    columns = {"subset": np.arange(len(quality)), "quality": quality, "expected": expected, "gain": gain}
+    write_table(place / "selector.parquet", columns)
 
 
 def seen_by_selector(

@@ -2,26 +2,26 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 import secateur
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError, StoreError, WrongData
 from secateur.progress import Progress
 from secateur.scale import choose, kept
+from secateur.scale.claim import HOW, Claim, How, held
 from secateur.scale.engines import Engine, Local
 from secateur.scale.filters import Filter
 from secateur.scale.quotas import Choice, Quotas, count_of, quotas
 from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
-from secateur.scale.stage import Stage, Summary, numbered
+from secateur.scale.stage import Stage, numbered
 from secateur.scale.storage import Folders, Place, expand
 from secateur.scale.tell import Pruned, note, tell_clusters, told
-from secateur.store.files import locked
-from secateur.store.schemas.scale import AnyRun
+from secateur.scale.verify import agreed, alone, lasting
 
 DEDUP = Dedup()
 CHOICE = Choice()
@@ -43,25 +43,27 @@ def prune(
     workers: int | None = None,
     force: bool = False,
     quiet: bool = False,
+    claiming: How = HOW,
 ) -> Pruned:
     """Prune embeddings: cluster, filter, leave out near-duplicates, and keep of each cluster what it is given.
 
     shards: parquet files, folders or globs, local or by URL; out: a folder, likewise. keep: a fraction of all rows, a
     count, or None for all that filter and dedup leave. write: what else is written of what is kept: `shards`, with all
     of their columns, `uids` (for DataComp), `keys` (for webdataset). engine: local or ray; what comes out is the same
-    to the byte. A stopped run goes on.
+    to the byte. A stopped run goes on. claiming: see `secateur.scale.claim.How`.
 
     Raises DataError for shards that do not fit together or hold bad rows, WrongData for an OUT of something else.
     """
     run = begin(shards, out, columns, clustering, filter, engine=find_engine(engine, workers), quiet=quiet)
     clustering.counts(run.found.rows)
     check(run, keep, write)
-    with claimed(run, force=force):
-        return _pruned(run, keep, clustering, filter, dedup, choice, write)
+    with claimed(run, claiming, force=force) as claim:
+        return _pruned(replace(run, own=claim.check), claim, keep, clustering, filter, dedup, choice, write)
 
 
 def _pruned(
     run: Run,
+    claim: Claim,
     keep: int | float | None,
     clustering: Clustering,
     filter: Filter | None,
@@ -78,11 +80,12 @@ def _pruned(
         "columns": [run.columns.id, run.columns.embedding], "clustering": asdict(clustering),
         "filter": filter and filter.asked(), "dedup": dedup and asdict(dedup), "choice": choice.asked(), "keep": keep,
     }  # fmt: skip
-    return finish(run, laid, rest, count, choice, write, asked, seed=clustering.seed, started=started)
+    return finish(run, claim, laid, rest, count, choice, write, asked, seed=clustering.seed, started=started)
 
 
 def finish(
     run: Run,
+    claim: Claim,
     laid: Clustered,
     rest: Remaining,
     count: int,
@@ -95,12 +98,16 @@ def finish(
 ) -> Pruned:
     """Keep `count` rows of what is left, in all forms that are wanted, and tell of it. started: by perf_counter."""
     wanted = quotas(run, laid, rest, choice, count)
-    selected, groups = select(run, laid, rest, wanted, choice, seed=seed)
+    stage = Stage("select", {"prefer": choice.preferred, "seed": seed}, run.out, wanted.stage)
+    run = replace(run, result=claim.folder(stage.digest))
+    selected = replace(stage, root=run.files)
+    groups = select(run, claim, selected, laid, rest, wanted, choice, seed=seed)
     for name in write:
-        written(run, laid, selected, name)
+        written(run, laid, selected, name, count)
     result = told(run, laid, rest, wanted)
     tell_clusters(run, laid, rest, wanted)
-    note(run, asked, result, groups, time.perf_counter() - started)
+    note(run, selected, groups, time.perf_counter() - started)
+    claim.publish({"asked": asked, "result": result.as_json()}, run.files)
     return result
 
 
@@ -137,31 +144,27 @@ def check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
 
 
 @contextmanager
-def claimed(run: Run, *, force: bool) -> Iterator[None]:
-    """Make OUT these shards' own and, on this machine, keep a second command out of it.
+def claimed(run: Run, how: How = HOW, *, force: bool) -> Iterator[Claim]:
+    """Make OUT these shards' own, and keep a second command out of it.
 
     Raises WrongData where OUT is of something else, or of other shards unless `force`, which deletes what was made.
     """
-    there = [name for name in run.out.names() if not name.startswith(".")]
-    before = (run.out / "run.json").read_json(AnyRun) if "run.json" in there else {}
-    if there and "shards" not in before:
-        raise WrongData(f"out: {run.out.url} holds something else ({there[0]}); name another --out")
-    if before and before["fingerprint"] != run.found.fingerprint and not force:
-        raise WrongData(
-            f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']}, not "
-            f"{run.found.fingerprint}); name another --out, or --force to start over"
-        )
-    with ExitStack() as held:
-        if (path := run.out.local) is not None:
-            path.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(path))
-        for name in OURS if force else ():
-            (run.out / name).remove()
-        if force or not before:
+
+    def judge(before: Mapping[str, Any], there: Sequence[str]) -> None:
+        if there and "shards" not in before:
+            raise WrongData(f"out: {run.out.url} holds something else ({there[0]!r}); name another --out")
+        if before and before["fingerprint"] != run.found.fingerprint and not force:
+            raise WrongData(
+                f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']!r}, not "
+                f"{run.found.fingerprint}); name another --out, or --force to start over"
+            )
+
+    with held(run.out, OURS, judge, how, say=run.progress.say) as claim:
+        if force or "shards" not in claim.about:
             names = [shard.url for shard in run.found.shards]
             about = {"fingerprint": run.found.fingerprint, "rows": run.found.rows, "dims": run.found.dims}
-            (run.out / "run.json").write_json({"version": secateur.__version__, **about, "shards": names})
-        yield
+            claim.begin({"version": secateur.__version__, **about, "shards": names})
+        yield claim
 
 
 OURS = (
@@ -181,49 +184,75 @@ OURS = (
 
 
 def select(
-    run: Run, laid: Clustered, rest: Remaining, wanted: Quotas, how: Choice, *, seed: int
-) -> tuple[Stage, list[dict[str, Any]]]:
+    run: Run,
+    claim: Claim,
+    stage: Stage,
+    laid: Clustered,
+    rest: Remaining,
+    wanted: Quotas,
+    how: Choice,
+    *,
+    seed: int,
+) -> list[dict[str, Any]]:
     """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection.
 
-    Gives the stage, and the largest groups of duplicates: size, ids and row numbers, the one that stays first.
+    Gives the largest groups of duplicates: size, ids and row numbers, the one that stays first.
     """
-    stage = Stage("select", {"prefer": how.preferred, "seed": seed}, run.out, wanted.stage)
-    selected = run.out / "stages" / "selected.json"
-    if not selected.exists() or selected.read_json(str) != stage.digest:
-        selected.remove()
-        for name in OURS[2:]:
-            (run.out / name).remove()
-        stage.folder.remove()  # its markers, and those of the forms inside it: what they stand for has gone
-        selected.write_json(stage.digest)
+    if run.files.local is not None:  # elsewhere each selection has a folder of its own
+        _make_room(run, claim, stage)
     starts = stage.folder / "starts.npy"
     if not starts.exists():
         starts.write_array(np.array([*(unit.start for unit in run.found.units), run.found.rows]))
-    parts = np.split(wanted.kept, [left.bucket.end for left in rest.left][:-1])
+    ends = [left.bucket.end for left in rest.left]
+    parts = numbered(np.split(wanted.kept, ends[:-1]))
     tasks = {
-        name: choose.Choosing(left, quota, how.preferred, seed, starts, run.out, name)
-        for (name, quota), left in zip(numbered(parts).items(), rest.left, strict=True)
+        name: choose.Choosing(left, quota, how.preferred, seed, starts, run.files, name)
+        for (name, quota), left in zip(parts.items(), rest.left, strict=True)
     }
-    summaries = run.stage(stage, "selecting", choose.choose, tasks)
-    if sum(s["bad"] for s in laid.summaries):
-        bad = kept.BadRows(laid.units, run.out / "manifest.parquet" / "part-bad.parquet")
-        run.stage(Stage("bad", {}, stage.folder, stage), "listing bad rows", kept.tell_bad, numbered([bad]))
+    quotas = {name: (left.bucket.first, parts[name]) for name, left in zip(parts, rest.left, strict=True)}
+    summaries = lasting(run, stage, "selecting", choose.choose, tasks, quotas)
+    names = [f"part-{name}.parquet" for name in parts]
+    alone(run.files / "kept_ids.parquet", names)
+    if bad := sum(s["bad"] for s in laid.summaries):
+        task = kept.BadRows(laid.units, run.files / "manifest.parquet" / "part-bad.parquet")
+        lasting(run, Stage("bad", {}, stage.folder, stage), "listing bad rows", kept.tell_bad, numbered([task]))
+        names.append("part-bad.parquet")
+    alone(run.files / "manifest.parquet", names)
+    agreed(run.found.rows, int(wanted.kept.sum()), summaries, bad)
     groups = sorted((g for s in summaries for g in s["groups"]), key=lambda group: -group["size"])
-    return stage, groups[:10]
+    return groups[:10]
 
 
-def written(run: Run, laid: Clustered, selected: Stage, form: str) -> list[Summary]:
+def _make_room(run: Run, claim: Claim, stage: Stage) -> None:
+    """Delete another selection, which run.json then tells of no more."""
+    selected = run.out / "stages" / "selected.json"
+    if selected.exists() and selected.read_json(str) == stage.digest:
+        return
+    claim.unfinished()
+    selected.remove()
+    for name in OURS[2:]:
+        (run.out / name).remove()
+    stage.folder.remove()  # its markers, and those of the forms inside it: what they stand for has gone
+    selected.write_json(stage.digest)
+
+
+def written(run: Run, laid: Clustered, selected: Stage, form: str, count: int) -> None:
     """Write the kept rows in one of the other forms."""
     stage = Stage(form, {}, selected.folder, selected)  # inside, so that it goes with the selection
     if form == "shards":
         chosen = Folders(selected.folder / "rows", len(laid.buckets))
         tasks: Mapping[str, Any] = {
-            name: kept.Keeping(unit, number, chosen, run.out / "kept" / f"{name}.parquet")
+            name: kept.Keeping(unit, number, chosen, run.files / "kept" / f"{name}.parquet")
             for number, (name, unit) in enumerate(numbered(run.found.units).items())
         }
-        return run.stage(stage, "writing shards", kept.keep, tasks)
-    parts = tuple(run.out / "kept_ids.parquet" / f"part-{name}.parquet" for name in numbered(laid.buckets))
-    target = run.out / ("kept_uids.npy" if form == "uids" else "kept_keys.txt")
-    return run.stage(stage, f"writing {form}", kept.lists, numbered([kept.Listing(parts, form, target)]))
+        found = lasting(run, stage, "writing shards", kept.keep, tasks)
+        alone(run.files / "kept", [name.removeprefix("kept/") for s in found for name in s["files"]])
+    else:
+        parts = tuple(run.files / "kept_ids.parquet" / f"part-{name}.parquet" for name in numbered(laid.buckets))
+        target = run.files / ("kept_uids.npy" if form == "uids" else "kept_keys.txt")
+        found = lasting(run, stage, f"writing {form}", kept.lists, numbered([kept.Listing(parts, form, target)]))
+    if (rows := sum(s["rows"] for s in found)) != count:
+        raise StoreError(f"{form}: has {rows} rows, expected the {count} that are kept; delete stages/ and run again")
 
 
 def find_engine(name: str | Engine, workers: int | None = None) -> Engine:

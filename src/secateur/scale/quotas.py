@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from secateur.errors import SecateurError
+from secateur.registry import part_of
 from secateur.scale import choose, dedup
 from secateur.scale.dedup import PREFER, Prefer
 from secateur.scale.filters import total
+from secateur.scale.numbers import number, whole
 from secateur.scale.quota import largest_remainder, shares
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.stage import Stage, numbered
@@ -47,10 +49,8 @@ class Choice:
             raise SecateurError("prefer: prototypes go by distance, so expected hard or easy; for any rows, by random")
         if not 0 <= self.floor <= 1:
             raise SecateurError(f"floor: expected a part of an even share, in [0, 1], got {self.floor}")
-        if not self.temperature > 0:
-            raise SecateurError(f"temperature: expected one above 0, got {self.temperature}")
-        if self.neighbours < 1:
-            raise SecateurError(f"neighbours: expected 1 or more, got {self.neighbours}")
+        number("temperature", self.temperature, low=0, above=True)
+        whole("neighbours", self.neighbours)
         for knob in fields(self)[2:]:
             if knob.name not in KNOBS[self.by] and getattr(self, knob.name) != knob.default:
                 who = " or ".join(by for by, names in KNOBS.items() if knob.name in names)
@@ -83,7 +83,9 @@ def count_of(keep: int | float, rows: int, left: int | None = None, alike: Seque
     """
     if isinstance(keep, float) and not 0 < keep <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep}")
-    count = int(keep * rows + 1e-9) if isinstance(keep, float) else keep
+    if isinstance(keep, bool) or not isinstance(keep, (int, float)):
+        raise SecateurError(f"keep: expected a fraction in (0, 1] or a count, got {keep!r}")
+    count = part_of(keep, rows) if isinstance(keep, float) else keep
     if count < 1:
         raise SecateurError(f"keep: expected to keep a row at least, but {keep} of {rows} rows are {count}")
     if count > rows:

@@ -9,12 +9,14 @@ import numpy as np
 
 from secateur.errors import SecateurError
 from secateur.progress import Progress
+from secateur.registry import part_of
 from secateur.scale import choose, cluster, dedup, filters, ids
 from secateur.scale.choose import Left
 from secateur.scale.engines import Engine
 from secateur.scale.exchange import Bucket, buckets
 from secateur.scale.filters import Filter
 from secateur.scale.kmeans import Centroids
+from secateur.scale.numbers import number, whole
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Folders, Place, together
@@ -38,12 +40,10 @@ class Clustering:
     border: float = 0.005
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "sample", "iterations", "unit_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SecateurError(f"{name}: expected 1 or more, got {value}")
-        if not self.border >= 0:
-            raise SecateurError(f"border: expected 0 or more, got {self.border}")
+        for name in ("clusters", "sample", "iterations", "unit_rows", "seed"):
+            if (value := getattr(self, name)) is not None:
+                whole(name, value, low=0 if name == "seed" else 1)
+        number("border", self.border, low=0, high=2)
         if self.on_bad not in ("stop", "drop"):
             raise SecateurError(f"on_bad: expected stop or drop, got {self.on_bad!r}")
 
@@ -130,14 +130,27 @@ class Run:
     engine: Engine
     progress: Progress
     bill: dict[str, dict[str, float]] = field(default_factory=dict)  # by stage
+    own: Callable[[], None] = lambda: None  # raises where OUT is another's by now
+    result: Place | None = None  # where results go, if not to `out`
+
+    @property
+    def files(self) -> Place:
+        """Where manifest, ids and the like go."""
+        return self.result or self.out
 
     def stage(
         self, stage: Stage, what: str, work: Callable[[Any, Place], Summary], tasks: Mapping[str, Any]
     ) -> list[Summary]:
         """Do a stage, say how far it is, and put it on the bill."""
         started = time.perf_counter()
+        self.own()
         with self.progress.stage(what) as advance:
-            found = stage.run(self.engine, work, tasks, advance)
+
+            def step(done: int, total: int) -> None:
+                self.own()
+                advance(done, total)
+
+            found = stage.run(self.engine, work, tasks, step)
         costs = self.bill.setdefault(stage.name, {"wall": 0.0, "seconds": 0.0, "busy": 0.0, "peak": 0, "tasks": 0})
         costs["wall"] += time.perf_counter() - started
         costs["tasks"] += len(found)
@@ -206,11 +219,11 @@ class Run:
             return float(largest_reaching(self._counts(read, places), target))
 
         if how.top is not None:
-            low = max(low, reaching(max(1, round(how.top * rows))))
+            low = max(low, reaching(max(1, part_of(how.top, rows))))
         if how.quantiles is not None:
             first, second = how.quantiles
-            low = max(low, reaching(max(1, round((1 - first) * rows))))
-            high = min(high, reaching(max(1, round((1 - second) * rows))))
+            low = max(low, reaching(max(1, part_of(1 - first, rows))))
+            high = min(high, reaching(max(1, part_of(1 - second, rows))))
         return low, high
 
     def _counts(self, after: Stage, places: Sequence[Place]) -> Callable[[np.ndarray], np.ndarray]:
@@ -255,7 +268,7 @@ class Run:
             return how.threshold
         assert how.target is not None
         rows, alone = (sum(s[name] for s in compared) for name in ("compared", "alone"))
-        left = int(how.target * rows + 1e-9)
+        left = part_of(how.target, rows)
         if left < alone:
             raise SecateurError(
                 f"target: {how.target} of {rows} rows are {left}, but of each cluster one stays, {alone} in all; ask "

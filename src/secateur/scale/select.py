@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from secateur.errors import DataError, StoreError, WrongData
 from secateur.progress import Progress
+from secateur.scale.claim import HOW, How
+from secateur.scale.claim import told as told_by
 from secateur.scale.engines import Engine
 from secateur.scale.filters import Filter
 from secateur.scale.prune import check, claimed, find_engine, finish
@@ -15,7 +17,6 @@ from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.storage import Place
 from secateur.scale.tell import Pruned
-from secateur.store.schemas.scale import AnyRun
 
 
 def select(
@@ -29,6 +30,7 @@ def select(
     workers: int | None = None,
     force: bool = False,
     quiet: bool = False,
+    claiming: How = HOW,
 ) -> Pruned:
     """Choose anew from what filter and dedup left in `run`, the OUT of a finished `prune`: the bytes of a fresh one.
 
@@ -48,13 +50,24 @@ def select(
     laid, rest = _left(done, asked)
     count = rest.rows if kept is None else count_of(kept, new.found.rows, rest.rows, rest.alike)
     told = asked | {"choice": chosen.asked(), "keep": kept, "from": base.url}
-    with claimed(new, force=force):
-        return finish(new, laid, rest, count, chosen, write, told, seed=asked["clustering"]["seed"], started=started)
+    with claimed(new, claiming, force=force) as claim:
+        return finish(
+            replace(new, own=claim.check),
+            claim,
+            laid,
+            rest,
+            count,
+            chosen,
+            write,
+            told,
+            seed=asked["clustering"]["seed"],
+            started=started,
+        )
 
 
 def _finished(base: Place, out: Place) -> dict[str, Any]:
     """What stands in the run.json of a finished run that `out` is not."""
-    about = (base / "run.json").read_json(AnyRun) if "run.json" in base.names() else {}
+    about = told_by(base)
     if "shards" not in about:
         what = "it is of another command" if about else "it has no run.json"
         raise WrongData(f"run: expected the OUT of a finished `secateur scale prune`, got {base.url}; {what}")

@@ -1,5 +1,6 @@
 """Files by path or URL, through fsspec: written whole or not at all, read in part."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,14 @@ class Place:
         """What stands in a JSON file, which is as `schema` says."""
         return parsed(self._span(0, None), schema, self.url)
 
+    def digest(self) -> str:
+        """That of all of its bytes, as `digest_of` gives."""
+        found = hashlib.blake2b(digest_size=16)
+        with self.open() as file, _trying(self.url, "cannot be read"):
+            while chunk := file.read(_AHEAD):
+                found.update(chunk)
+        return found.hexdigest()
+
     def write_json(self, value: Any) -> None:
         """A value as JSON."""
         with self.writing() as file:
@@ -138,6 +147,11 @@ class Place:
         files, path = self._found
         with _trying(self.url, "cannot be read"):
             return files.cat_file(path, start=start, end=end)
+
+
+def digest_of(data: bytes | memoryview) -> str:
+    """32 hex digits of what a file holds."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from secateur.errors import DataError, SecateurError, StoreError, reason, refused
+from secateur.errors import DataError, SecateurError, WrongData, reason
 from secateur.geometry import Clusters, k_means, to_centres
 from secateur.scale.choose import as_column
 from secateur.scale.storage import Place
@@ -92,20 +92,52 @@ def write_table(place: Place, columns: Mapping[str, Any]) -> None:
         pq.write_table(pa.table(dict(columns)), file, compression="zstd")
 
 
-def read_subsets(out: Place) -> Int[np.ndarray, " rows"]:
-    """The subset of each row, as it was written."""
+def read_subsets(out: Place, ids: np.ndarray) -> Int[np.ndarray, " rows"]:
+    """The subset of each row, as it was written; ids: those of the rows.
+
+    Raises WrongData where the file was changed, or one of subsets/ has other ids.
+    """
+    found = _table(out / "subsets.parquet")
+    fits = {"id", "subset"} <= set(found.column_names) and found["id"].combine_chunks().equals(as_column(ids))
+    if not fits or not _dealt(of := _numbers(found["subset"])):
+        raise WrongData(
+            f"out: {out.url}/subsets.parquet is not as it was written; put it back, or --force to start over"
+        )
+    for number in range(int(of.max()) + 1):
+        place = out / "subsets" / f"{number:02d}.parquet"
+        listed = _table(place)
+        if listed.column_names != ["id"] or not listed["id"].combine_chunks().equals(as_column(ids[of == number])):
+            raise WrongData(
+                f"out: {place.url} has other ids than subsets.parquet says; put it back, or --force to start over"
+            )
+    return of
+
+
+def _table(place: Place) -> Any:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    place = out / "subsets.parquet"
     try:
         with place.open() as file:
-            found = pq.read_table(file)["subset"].fill_null(-1).to_numpy()
-        if found.dtype.kind != "i" or not len(found) or found.min() < -1 or not 0 <= found.max() < len(found):
-            raise ValueError(f"{found.dtype} from {found.min()} to {found.max()}")
-        return found.astype(np.int64)
-    except Exception as error:
-        told = StoreError(f"{place.url}: not a whole table of subsets ({reason(error)}); --force makes them again")
-        raise refused(error, f"reading {place.url}") or told from None
+            return pq.read_table(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, SecateurError):
+            raise
+        raise WrongData(f"out: {place.url} cannot be read ({reason(error)}); --force to start over") from None
+
+
+def _numbers(column: Any) -> np.ndarray:
+    import pyarrow as pa
+
+    return column.fill_null(-1).to_numpy().astype(np.int64) if pa.types.is_integer(column.type) else np.array([-2])
+
+
+def _dealt(of: np.ndarray) -> bool:
+    """Are these numbers of subsets of one size, from 0 on?"""
+    if of.min() < -1 or of.max() < 0 or of.max() >= len(of):
+        return False
+    sizes = np.bincount(of[of >= 0])
+    return bool((sizes == sizes[0]).all())
 
 
 def quality_of(given: str | Path | Mapping[Any, Any], subsets: int) -> Float[np.ndarray, " subsets"]:
@@ -163,6 +195,7 @@ def _number(value: Any) -> float:
 
 def _pairs(file: str) -> list[tuple[Any, Any]]:
     """Subset and quality, row by row of a file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     place = Place(file)
@@ -174,13 +207,12 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             with place.open() as opened:
                 rows = pq.read_table(opened).to_pylist()
         elif kind == "json":
-            rows = place.read_json(Any)  # what it may be is looked at below
+            rows = place.read_json(list[Any] | dict[str, Any])
         else:
             with place.open() as opened:
                 rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
-    except Exception as error:
-        told = DataError(f"quality: {file} is no {kind} file ({reason(error)}); write it again")
-        raise refused(error, f"quality: reading {file}") or told from None
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise DataError(f"quality: {file} is no {kind} file ({error}); write it again") from None
     if isinstance(rows, dict):
         return list(rows.items())
     if (

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from secateur.scale.quotas import Quotas
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.shown import groups_to_look_at
-from secateur.store.schemas.scale import AnyRun
+from secateur.scale.stage import Stage
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What became of all rows; `out` holds manifest.parquet and kept_ids.parquet."""
+    """What became of all rows. files: where manifest.parquet and the like are, OUT or, on a store, a folder in it."""
 
     out: str
     rows: int
@@ -26,6 +26,7 @@ class Pruned:
     clusters: int
     threshold: float | None  # the cosine above which rows were duplicates
     empty: tuple[str, ...]  # shards without rows
+    files: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the command line."""
@@ -39,18 +40,17 @@ def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
     return Pruned(
         run.out.url, run.found.rows, sum(s["bad"] for s in laid.summaries), sum(s["filtered"] for s in rest.summaries),
         sum(s["duplicates"] for s in rest.summaries), rest.rows - count, count, len(laid.centroids), threshold,
-        tuple(shard.url for shard in run.found.empty),
+        tuple(shard.url for shard in run.found.empty), run.files.url,
     )  # fmt: skip
 
 
-def note(run: Run, asked: dict[str, Any], result: Pruned, groups: list[dict[str, Any]], seconds: float) -> None:
-    """Say what was asked and what came of it (run.json), what it took (bill.json), and what duplicates look like."""
-    about = (run.out / "run.json").read_json(AnyRun)
-    about |= {"asked": asked, "result": result.as_json()}
-    if not (looked := run.out / "groups.json").exists():  # it goes with the selection
+def note(run: Run, selected: Stage, groups: list[dict[str, Any]], seconds: float) -> None:
+    """Say what the run took (bill.json), and what duplicates look like (groups.json)."""
+    looked, seen = run.files / "groups.json", selected.folder / "groups.json"  # it goes with the selection
+    if not (looked.exists() and seen.exists() and seen.read_json(str) == looked.digest()):
         looked.write_json(groups_to_look_at(groups, run.found.units, run.columns))
-    (run.out / "run.json").write_json(about)
-    (run.out / "bill.json").write_json({"seconds": round(seconds, 3), "stages": run.bill})
+        seen.write_json(looked.digest())
+    (run.files / "bill.json").write_json({"seconds": round(seconds, 3), "stages": run.bill})
 
 
 def tell_clusters(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> None:
@@ -70,7 +70,7 @@ def tell_clusters(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) ->
         "x": places[:, 0],
         "y": places[:, 1],
     }
-    with (run.out / "clusters.parquet").writing() as file:
+    with (run.files / "clusters.parquet").writing() as file:
         pq.write_table(pa.table({name: pa.array(values, from_pandas=True) for name, values in table.items()}), file)
 
 
