@@ -1,6 +1,7 @@
 """Temporary names beside the files they become: nobody else's file has one, and what a killed run left is cleaned up.
 
-A name is `.MACHINE-PID-RANDOMCHECK.partial`. The check is a hash of the rest, so a name proves by itself that it is ours.
+A name is `.MACHINE-PID-RANDOMCHECK.partial`. The check is a hash of the rest, so a name proves by itself that it is
+ours.
 """
 
 import functools
