@@ -382,6 +382,19 @@ def test_what_killed_runs_left_half_written_does_not_pile_up(folder, monkeypatch
     assert not [path for path in left if path.exists()]
 
 
+def test_what_another_machine_may_be_writing_is_left_alone_for_a_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "_machine", lambda: "00000000")
+    monkeypatch.setattr(partial, "_open", set())
+    path = new_partial(tmp_path)
+    path.write_text("half")
+    monkeypatch.undo()
+    partial.sweep(tmp_path)
+    assert path.exists()
+    os.utime(path, (0, 0))
+    partial.sweep(tmp_path)
+    assert not path.exists()
+
+
 def test_a_log_that_is_a_link_is_not_written_through(tmp_path):
     (tmp_path / "victim").write_text("years of work")
     (tmp_path / "log.jsonl").symlink_to("victim")

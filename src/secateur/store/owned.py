@@ -175,10 +175,10 @@ def _entries(path: Path, *, deep: bool) -> Iterator[Path]:
 
 def sweep_all(folder: Path, owns: set[str]) -> None:
     """Delete what killed runs left half written in a folder of ours."""
-    sweep(folder)
+    sweep(folder, alone=True)
     for name in owns - set(_COPIES):
         for place, _, _ in os.walk(folder / name) if not (folder / name).is_symlink() else ():
-            sweep(Path(place))
+            sweep(Path(place), alone=True)
 
 
 def check_table(path: Path) -> None:

@@ -1,16 +1,22 @@
 """Temporary names beside the files they become: nobody else's file has one, and what a killed run left is cleaned up.
 
-A name is `.PID-RANDOMCHECK.partial`. The check is a hash of the rest, so a name proves by itself that it is ours.
+A name is `.MACHINE-PID-RANDOMCHECK.partial`. The check is a hash of the rest, so a name proves by itself that it is
+ours.
 """
 
+import functools
 import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
+import time
 from pathlib import Path
 
-_SHAPE = re.compile(r"\.((\d{1,10})-[0-9a-f]{8})([0-9a-f]{8})\.partial")
+_SHAPE = re.compile(r"\.(([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8})([0-9a-f]{8})\.partial")
+_OLD = 24 * 3600
+"""Seconds after which nobody on another machine is still writing a file."""
 _open: set[str] = set()
 """Names that this process is writing at the moment."""
 _swept: set[str] = set()
@@ -22,7 +28,7 @@ def new_partial(folder: Path) -> Path:
     if str(folder) not in _swept:
         _swept.add(str(folder))
         sweep(folder)
-    told = f"{os.getpid()}-{secrets.token_hex(4)}"
+    told = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
     name = f".{told}{_check(told)}.partial"
     _open.add(name)
     return folder / name
@@ -41,17 +47,21 @@ def is_partial(name: str) -> bool:
     (True, False)
     """
     found = _SHAPE.fullmatch(name)
-    return found is not None and _check(found.group(1)) == found.group(3)
+    return found is not None and _check(found.group(1)) == found.group(4)
 
 
-def sweep(folder: Path) -> None:
-    """Delete the partial files of killed processes directly in a folder."""
+def sweep(folder: Path, *, alone: bool = False) -> None:
+    """Delete the partial files of killed processes directly in a folder.
+
+    alone: the caller holds the lock of the folder, so that no process of another machine is at work in it; else theirs
+    are deleted when they are a day old.
+    """
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".partial")]
     except OSError:
         return
     for name in names:
-        if is_partial(name) and name not in _open and not _alive(name):
+        if is_partial(name) and name not in _open and not _in_use(folder / name, alone=alone):
             delete(folder / name)
 
 
@@ -67,11 +77,26 @@ def _check(told: str) -> str:
     return hashlib.blake2b(told.encode(), digest_size=4, key=b"secateur partial").hexdigest()
 
 
-def _alive(name: str) -> bool:
-    """Is another process still writing it?"""
-    found = _SHAPE.fullmatch(name)
+@functools.cache
+def _machine() -> str:
+    """Tells machines, and containers with processes of their own, apart."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return hashlib.blake2b(f"{platform.node()} {space}".encode(), digest_size=4).hexdigest()
+
+
+def _in_use(path: Path, *, alone: bool) -> bool:
+    """May another process still be writing it?"""
+    found = _SHAPE.fullmatch(path.name)
     assert found is not None
-    pid = int(found.group(2))
+    if found.group(2) != _machine():
+        try:
+            return not alone and time.time() - path.lstat().st_mtime < _OLD
+        except OSError:
+            return True
+    pid = int(found.group(3))
     if pid == os.getpid():
         return False
     try:

@@ -125,6 +125,7 @@ class Out:
                 finally:
                     if new and not self._gate.wrote:
                         (self / LOCK).unlink(missing_ok=True)
+                    self._gate.wait(None)
         finally:
             with suppress(OSError):  # something lies in one by now
                 for folder in made:
