@@ -109,7 +109,7 @@ def test_a_data_set_is_embedded_by_the_net_of_a_run_and_pruned(tmp_path, recorde
     assert table["id"].to_pylist() == source.train.usable.tolist()
     assert table["label"].to_pylist() == [source.classes[k] for k in source.train.labels]
     run("prune", tmp_path / "shards", "--keep", 0.1, "--dedup-to", 0.9, "--workers", 1, "--out", tmp_path / "o")
-    assert len(pq.read_table(tmp_path / "o" / "kept_ids.parquet")) == 143
+    assert len(pq.read_table(tmp_path / "o" / "kept_ids.parquet")) == 144
 
 
 def test_a_shard_says_where_in_the_folder_each_image_lies(tmp_path):

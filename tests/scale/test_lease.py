@@ -278,7 +278,7 @@ def test_workers_end_with_their_driver_and_leave_no_shared_memory(tmp_path):
         time.sleep(0.1)
     assert len(pids) == 2
     driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    driver.communicate()
     until = time.monotonic() + 10
     while time.monotonic() < until and (any(map(lease._start, pids)) or left(driver.pid)):
         time.sleep(0.1)
