@@ -33,6 +33,10 @@ class MissingExtra(SecateurError):
     """An optional package is needed; the message is the command that installs it."""
 
 
+class RowsNotSeen(UserWarning):
+    """The first epoch of a recording left rows out; the message says how many, and the likely cause."""
+
+
 def reason(error: BaseException) -> str:
     """The first line of what a library said, to be quoted in a message of our own.
 

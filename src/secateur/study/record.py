@@ -186,6 +186,7 @@ def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: 
         data=work.source.fingerprint,
         resume=checkpoint.about(state)["epoch"] if state.exists() else 0,
         provenance=asked,
+        partial=True,  # rows that cannot be read
     )
 
 
