@@ -133,7 +133,8 @@ def one_a_row(outputs: Any) -> Tensor:
     logits = logits_of(outputs)
     if logits.ndim != 2:
         raise SecateurError(
-            f"logits: expected one answer a row, (batch, classes), got shape {tuple(logits.shape)}; for a language model"
-            " record a loss a row in your own loop, recorder.batch(ids, loss=losses), or override PruningTrainer.losses"
+            f"logits: expected one answer a row, (batch, classes), got shape {tuple(logits.shape)}; for a language"
+            " model record a loss a row in your own loop, recorder.batch(ids, loss=...), or override"
+            " PruningTrainer.losses"
         )
     return logits

@@ -131,7 +131,8 @@ class Recorder:
         Raises SecateurError for wrong ids or probabilities in place of logits and NonFiniteError for nan or inf; the
         epoch is not written then, earlier ones stay.
         """
-        buffers = self._buffers
+        whole = self._buffers is None and self._state is not None and "rows" in self._state  # before any batch
+        buffers = self._loaded() if whole else self._buffers
         if buffers is None:
             raise SecateurError("end_epoch: no batch was recorded; call batch(ids, logits, labels) in the loop first")
         buffers.merge()
@@ -145,6 +146,8 @@ class Recorder:
             writer.forget_carry(before=self.epochs)  # a caller's checkpoint may be one epoch behind
         self.epochs += 1
         buffers.start_epoch()
+        if whole:  # the device of the logits is not known yet: load again when it is
+            self._buffers = self._state = None
         barrier()
 
     def _warn(self, unseen: int) -> None:
