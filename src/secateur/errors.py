@@ -47,6 +47,10 @@ class MissingExtra(SecateurError):
     """An optional package is needed; the message is the command that installs it."""
 
 
+class RowsNotSeen(UserWarning):
+    """The first epoch of a recording left rows out; the message says how many, and the likely cause."""
+
+
 def printable(text: str) -> str:
     r"""Text on one line, with everything a terminal could take for a command written as an escape.
 

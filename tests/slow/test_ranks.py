@@ -144,3 +144,39 @@ def test_one_rank_and_two_with_frozen_weights_visit_and_weigh_the_same(tmp_path,
         expected = dict.fromkeys(range(N), 0.0) | dict(whole)
         assert total == pytest.approx(expected), epoch
     assert len({len(epoch) for epoch in one}) > 1 or rule.startswith("eps")
+
+
+SELECTING = """
+    import os, sys
+    import numpy as np
+    import torch.distributed as dist
+    import secateur as sc
+
+    dist.init_process_group("gloo")
+    scores = sc.score(sys.argv[1], method="el2n")
+    subset = sc.select_from(sys.argv[1], method="el2n", keep=0.3)
+    np.save(f"{sys.argv[1]}/ids-{dist.get_rank()}.npy", subset.ids)
+    try:
+        sc.select_from(sys.argv[1], method="el2n", keep=0.3, must_keep=[10**6])
+    except sc.SecateurError:
+        open(f"{sys.argv[1]}/refused-{dist.get_rank()}", "w").close()
+    dist.destroy_process_group()
+"""
+
+
+def test_every_rank_selects_and_gets_the_same(tmp_path):
+    run(tmp_path / "recording.zarr", 1, "training")
+    script = tmp_path / "choosing.py"
+    script.write_text(textwrap.dedent(SELECTING))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--rdzv-backend", "c10d"]
+    command = [*launch, "--rdzv-endpoint", "localhost:0", str(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    ids = [np.load(tmp_path / f"ids-{rank}.npy") for rank in range(3)]
+    assert (
+        ids[0].tolist()
+        == ids[1].tolist()
+        == ids[2].tolist()
+        == sc.Subset.open(tmp_path / "subset.parquet").ids.tolist()
+    )
+    assert all((tmp_path / f"refused-{rank}").exists() for rank in range(3))

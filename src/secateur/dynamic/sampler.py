@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Sampler as TorchSampler
 
 from secateur.dynamic.plans import Heard, Plan, Progress, Rule
 from secateur.dynamic.rules import rule as find_rule
-from secateur.errors import NonFiniteError, SecateurError
+from secateur.errors import NonFiniteError, SecateurError, reason
+from secateur.training.given import whole_numbers
 from secateur.training.ranks import merged, rank, ranks
 from secateur.training.seeding import rng
 
@@ -155,19 +157,29 @@ class Sampler(TorchSampler[int]):
     def _parts(self) -> int:
         return ranks() if self.shard else 1
 
-    def weights(self, ids: Tensor) -> Tensor:
+    def weights(self, ids: ArrayLike | Tensor) -> Tensor:
         """What each loss of a batch (batch,) is to be multiplied by before the mean is taken; 1 for ids not visited."""
-        ids = torch.as_tensor(ids)
-        self._check_ids(ids)
+        ids = whole_numbers("ids", ids, self.examples, once=True)
         if self._weights.device != ids.device:
             self._weights = self._weights.to(ids.device)
         return self._weights[ids]
 
     def report(
-        self, ids: Tensor, loss: Tensor, *, correct: Tensor | None = None, confidence: Tensor | None = None
+        self,
+        ids: ArrayLike | Tensor,
+        loss: ArrayLike | Tensor,
+        *,
+        correct: ArrayLike | Tensor | None = None,
+        confidence: ArrayLike | Tensor | None = None,
     ) -> None:
-        """Hear of a batch: ids, losses as they were before any weight, was it right, highest probability: (batch,)."""
-        given = {"loss": loss, "correct": correct, "confidence": confidence}
+        """Hear of a batch: ids, losses as they were before any weight, was it right, highest probability: (batch,).
+
+        Each is a list, an array or a tensor. Raises SecateurError for ids that are no row numbers, or come twice.
+        """
+        ids = whole_numbers("ids", ids, self.examples, once=True)
+        loss = _floats("loss", loss)
+        more = {"correct": correct, "confidence": confidence}
+        given = {"loss": loss} | {n: None if v is None else _floats(n, v) for n, v in more.items()}
         for name, values in given.items():
             if values is None and name in self.rule.needs:
                 raise SecateurError(
@@ -179,7 +191,6 @@ class Sampler(TorchSampler[int]):
                     f"{name}: expected one value an id ({len(ids)},), got shape {tuple(values.shape)}; "
                     "take losses with reduction='none'"
                 )
-        self._check_ids(ids)
         if self._rows.device != loss.device:
             self._rows, self._fresh = self._rows.to(loss.device), self._fresh.to(loss.device)
         at = ids.to(loss.device)
@@ -187,11 +198,6 @@ class Sampler(TorchSampler[int]):
             if values is not None:
                 row[at] = values.detach().to(row)
         self._fresh[at] = True
-
-    def _check_ids(self, ids: Tensor) -> None:
-        """On the CPU, where it costs nothing."""
-        if ids.device.type == "cpu" and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.examples:
-            raise SecateurError(f"ids: expected 0 to {self.examples - 1}, got {int(ids.min())} to {int(ids.max())}")
 
     def _take(self) -> Heard:
         """What is known of the examples of the pool, with what all ranks reported since it was last asked for."""
@@ -272,3 +278,11 @@ def _ids_of(pool: np.ndarray | None, examples: int) -> np.ndarray:
     if given.min() < 0 or given.max() >= examples:
         raise SecateurError(f"pool: expected ids from 0 to {examples - 1}, got {given.min()} to {given.max()}")
     return np.unique(given).astype(np.int64)
+
+
+def _floats(name: str, given: Any) -> Tensor:
+    """What was given as a tensor."""
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SecateurError(f"{name}: expected numbers of shape (batch,), got {reason(error)}") from None

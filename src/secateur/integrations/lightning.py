@@ -46,17 +46,17 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     path, and what else `secateur.Recorder` takes (examples, classes, fields, data). ids, labels: where they are in a
     batch; by default (ids, ..., labels), or `id` and `label`. A run that goes on from a checkpoint goes on recording
-    after its last whole epoch.
+    where the checkpoint stood, in the middle of an epoch too.
     """
 
     def __init__(self, path: str | Path, *, ids: Part = first, labels: Part = last, **recording: Any) -> None:
         self.path, self.ids, self.labels, self.recording = path, ids, labels, recording
         self.recorder: Recorder | None = None
-        self._epochs = 0
+        self._state: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the recording, or go on with it."""
-        self.recorder = Recorder(self.path, resume=self._epochs or False, **self.recording)
+        self.recorder = Recorder(self.path, **_asked(self.recording, trainer), **self._going_on())
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,7 +69,6 @@ class RecorderCallback(Callback):  # type: ignore[misc]
         """Write the epoch."""
         assert self.recorder is not None
         self.recorder.end_epoch()
-        self._epochs = self.recorder.epochs
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the recording."""
@@ -77,12 +76,19 @@ class RecorderCallback(Callback):  # type: ignore[misc]
         self.recorder.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """How many epochs are recorded."""
-        return {"epochs": self._epochs}
+        """Where the recording stands, in the middle of an epoch too; every rank calls it."""
+        return {} if self.recorder is None else dict(self.recorder.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after so many epochs."""
-        self._epochs = state_dict["epochs"]
+        """Go on from there."""
+        self._state = state_dict or None
+
+    def _going_on(self) -> dict[str, Any]:
+        if self._state is None:
+            return {}
+        if "rows" in self._state:
+            return {"state": self._state}
+        return {"resume": int(self._state["epochs"])}  # a checkpoint from before a batch, or of an earlier version
 
 
 class PruningCallback(Callback):  # type: ignore[misc]
@@ -162,6 +168,12 @@ class PruningCallback(Callback):  # type: ignore[misc]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The sampler goes on."""
         self.sampler.load_state_dict(state_dict)
+
+
+def _asked(recording: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
+    """What a recorder is asked for: a sampler that prunes leaves rows out on purpose."""
+    prunes = isinstance(getattr(trainer.train_dataloader, "sampler", None), Sampler)
+    return {"partial": prunes} | dict(recording)
 
 
 def _returned(outputs: Any, name: str) -> Tensor:

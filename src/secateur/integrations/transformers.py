@@ -15,78 +15,25 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Subset
-from torch.utils.hooks import RemovableHandle
 
 from secateur.dynamic.sampler import Sampler
 from secateur.errors import SecateurError
+from secateur.integrations.answers import RecorderCallback, logits_of, one_a_row
 from secateur.integrations.pace import Pace
 from secateur.integrations.rates import follow
 from secateur.integrations.streams import untouched
 from secateur.training.ranks import rank, ranks
-from secateur.training.recorder import Recorder
 
 try:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Trainer, TrainingArguments
     from transformers import __version__ as version
 except ImportError:
     raise SecateurError('integrations.transformers: needs it; pip install "secateur[transformers]"') from None
 
+__all__ = ["PruningTrainer", "RecorderCallback"]
+
 STATE = "sampler.pt"
 """The file of a checkpoint that holds the sampler's state, and where the run stood."""
-
-
-class RecorderCallback(TrainerCallback):  # type: ignore[misc]
-    """Records the logits of every training batch, for every score of secateur.
-
-    path, and what else `secateur.Recorder` takes (examples, classes, fields, data). The data set has a column `id`, the
-    row number, which is taken out of the batch before the model sees it, and `labels`. A run that goes on from a
-    checkpoint at the end of an epoch goes on recording there.
-    """
-
-    def __init__(self, path: str | Path, **recording: Any) -> None:
-        self.path, self.recording = path, recording
-        self.recorder: Recorder | None = None
-        self._hooks: list[RemovableHandle] = []
-        self._batch: tuple[Tensor, Tensor] | None = None
-
-    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **of: Any) -> None:
-        """Open the recording, or go on with it, and listen to the model."""
-        if args.remove_unused_columns:
-            raise SecateurError("remove_unused_columns: expected False, so that the column id reaches the batch")
-        done = round(state.epoch or 0)
-        self.recorder = Recorder(self.path, resume=done or False, **self.recording)
-        model: nn.Module = of["model"]
-        self._hooks = [
-            model.register_forward_pre_hook(self._before, with_kwargs=True),
-            model.register_forward_hook(self._after),
-        ]
-
-    def _before(self, model: nn.Module, args: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        ids = given.pop("id", None)
-        if model.training:
-            if ids is None or "labels" not in given:
-                raise SecateurError(
-                    f"batch: expected id and labels beside what the model takes, got {', '.join(given)}"
-                )
-            self._batch = ids, given["labels"]
-        return args, given
-
-    def _after(self, model: nn.Module, args: Any, outputs: Any) -> None:
-        if self._batch is not None and self.recorder is not None:
-            self.recorder.batch(self._batch[0], outputs["logits"].detach(), self._batch[1])
-            self._batch = None
-
-    def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **of: Any) -> None:
-        """Write the epoch."""
-        assert self.recorder is not None
-        self.recorder.end_epoch()
-
-    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **of: Any) -> None:
-        """Close the recording and leave the model alone."""
-        for hook in self._hooks:
-            hook.remove()
-        assert self.recorder is not None
-        self.recorder.close()
 
 
 class PruningTrainer(Trainer):  # type: ignore[misc]
@@ -119,12 +66,26 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
             raise SecateurError("remove_unused_columns: expected False, so that the column id reaches the batch")
         if sampler.shard:
             raise SecateurError("sampler: expected one made with shard=False; the Trainer shards the loader itself")
+        self._refuse_losses()
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, RecorderCallback):
+                callback.pruning = True
         self.sampler, self._pace = sampler, Pace(1)
         self._shares: Tensor | None = None  # of each example (examples,), where several processes share a batch out
         self._trained = 0
         self.model_accepts_loss_kwargs = False  # compute_loss is a mean over its batch, whatever the model takes
         if self.optimizer is not None:
             follow(self.optimizer, sampler)
+
+    def _refuse_losses(self) -> None:
+        """The loss of a whole batch cannot be weighted by example."""
+        if self.compute_loss_func is not None:
+            raise SecateurError(
+                "compute_loss_func: expected none, since it gives one loss for the batch and pruning weighs each; "
+                "override PruningTrainer.losses, which gives a loss an example"
+            )
+        if self.args.label_smoothing_factor and type(self).losses is not PruningTrainer.losses:
+            raise SecateurError("label_smoothing_factor: expected 0 with a `losses` of your own; smooth in it")
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's, following the rule's learning rate."""
@@ -232,7 +193,7 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
 
     def losses(self, outputs: Any, labels: Tensor) -> Tensor:
         """A loss an example (batch,)."""
-        return cross_entropy(outputs["logits"].float(), labels, reduction="none")
+        return cross_entropy(one_a_row(outputs).float(), labels, reduction="none")
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **rest: Any
@@ -243,6 +204,9 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
             self._report(inputs, outputs, each)
             self._trained += len(each) * self.args.world_size
             shares = 1 if self._shares is None else self._shares[inputs["id"]]
+            if smooth := self.args.label_smoothing_factor:  # in training alone: what is reported is plain
+                logits = one_a_row(outputs).float()
+                each = cross_entropy(logits, inputs["labels"], reduction="none", label_smoothing=smooth)
             each = each * self.sampler.weights(inputs["id"]) * shares
         return (each.mean(), outputs) if return_outputs else each.mean()
 
@@ -257,9 +221,12 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         return outputs, self.losses(outputs, inputs["labels"])
 
     def _report(self, inputs: dict[str, Any], outputs: Any, losses: Tensor) -> None:
-        with torch.no_grad():
-            confidence, answers = outputs["logits"].float().softmax(dim=-1).max(dim=-1)
-        self.sampler.report(inputs["id"], losses, correct=answers == inputs["labels"], confidence=confidence)
+        logits, more = logits_of(outputs), {}
+        if logits.ndim == 2:
+            with torch.no_grad():
+                confidence, answers = logits.float().softmax(dim=-1).max(dim=-1)
+            more = {"correct": answers == inputs["labels"], "confidence": confidence}
+        self.sampler.report(inputs["id"], losses, **more)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """The Trainer's, which would count the examples that were skipped too."""

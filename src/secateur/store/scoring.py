@@ -1,8 +1,10 @@
 """Scores over a recording of any size: a block of examples at a time."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, StoreError
 from secateur.fields import FIELDS
 from secateur.methods import Use
 from secateur.store.recording import BLOCK, Recording
@@ -24,6 +26,25 @@ def compute(recording: Recording, use: Use) -> np.ndarray:
         try:
             out[examples][seen] = entry.fn(*(arrays[n] for n in entry.needs), **use.knobs)
         except SecateurError as error:
+            _check_gaps(use, np.flatnonzero(seen) + examples.start, arrays)
             where = f"{use.label}, examples {examples.start} to {examples.stop - 1}"
             raise type(error)(f"{where}: {error}") from None
     return out
+
+
+def _check_gaps(use: Use, ids: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+    """Say so where a score failed for want of rows: an example has none before an epoch first sees it."""
+    for name, values in arrays.items():
+        if FIELDS[name].probe != "recorder" or FIELDS[name].axes != ("epochs", "examples"):
+            continue
+        none = values == 255 if FIELDS[name].dtype == "bool" else np.isnan(values)
+        if name in ("kl_step", "cos_step"):  # the first epoch has none of them
+            none = none[1:]
+        if not none.any():
+            continue
+        late = none.any(axis=0)
+        raise StoreError(
+            f"{use.label}: {int(late.sum())} examples, the first {ids[late.argmax()]}, were not seen from the first "
+            "epoch on, and the score reads every epoch; likely the DataLoader had drop_last=True, or a sampler that "
+            "leaves rows out: record again with drop_last=False"
+        )

@@ -198,6 +198,7 @@ def _recorder(work: Session, plan: RecordingPlan, asked: dict[str, Any], state: 
         data=work.source.fingerprint,
         resume=checkpoint.about(state, Standing)["epoch"] if state.exists() else 0,
         provenance=asked,
+        partial=True,  # rows that cannot be read
     )
 
 

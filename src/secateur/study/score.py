@@ -16,6 +16,7 @@ from secateur.store.recording import Recording
 from secateur.store.scoring import compute
 from secateur.store.tables import Scores
 from secateur.study.out import Out
+from secateur.training.ranks import once
 
 
 @foreseen("scoring")
@@ -27,17 +28,22 @@ def score(
 ) -> Scores:
     """Score every example of OUT's recording by one method or several; adds columns to scores.parquet.
 
-    keep: for methods whose published knobs depend on it. Needs no data set, only the recording.
+    keep: for methods whose published knobs depend on it. Needs no data set, only the recording. Under
+    torch.distributed every rank calls it: rank 0 works, all get its scores.
     """
     folder = Out(Path(out))
     recording = Recording.open(folder.path)
     methods = [method] if isinstance(method, (str, Method)) else method
-    with folder.locked():
-        started = time.perf_counter()
-        scores = add_scores(folder, recording, uses_of([find_method(m) for m in methods], recording, [keep]))
-        if folder.run:
-            folder.note("score", {"method": [str(m) for m in methods]}, seconds=time.perf_counter() - started)
-    return scores
+
+    def work() -> Scores:
+        with folder.locked():
+            started = time.perf_counter()
+            scores = add_scores(folder, recording, uses_of([find_method(m) for m in methods], recording, [keep]))
+            if folder.run:
+                folder.note("score", {"method": [str(m) for m in methods]}, seconds=time.perf_counter() - started)
+        return scores
+
+    return once(work)
 
 
 def setting_of(recording: Recording, keep: float) -> Setting:

@@ -25,6 +25,7 @@ from secateur.study.pick import NO_CHECK, Checked, Picker
 from secateur.study.pool import Pool
 from secateur.study.run import content_hash
 from secateur.study.score import add_scores, uses_of
+from secateur.training.ranks import once
 from secateur.training.seeding import rng
 
 _LONGEST = 120
@@ -47,20 +48,24 @@ def select_from(
 
     Needs no data set, so it writes no kept/: one that an earlier `prune` left stays as it is, as does a report. Methods
     that need more than what was recorded and probed, such as the recall of each class (`drop`), need `secateur.prune`,
-    whose default is the default here.
+    whose default is the default here. Under torch.distributed every rank calls it: rank 0 works, all get its subset.
     """
     folder = Out(Path(out))
     labelled = folder.run.get("data", {}).get("labelled", True)
     chosen = default_method(labelled=labelled) if method is None else find_method(method)
     if chosen.recall or "validation" in get("selector", chosen.selector).needs:
         raise SecateurError(f"method: {chosen.name} needs validation data; use prune or compare for it")
-    with folder.locked():
-        recording = Recording.open(folder.path)
-        limits = read_limits(min_per_class, must_keep, exclude, recording.examples)
-        subset = select_in(folder, Pool.of(recording, labelled=labelled), chosen, keep, seed, limits)
-        if folder.kept != subset.digest:
-            folder.forget("train")  # a student of another subset
-        return subset
+
+    def work() -> Subset:
+        with folder.locked():
+            recording = Recording.open(folder.path)
+            limits = read_limits(min_per_class, must_keep, exclude, recording.examples)
+            subset = select_in(folder, Pool.of(recording, labelled=labelled), chosen, keep, seed, limits)
+            if folder.kept != subset.digest:
+                folder.forget("train")  # a student of another subset
+            return subset
+
+    return once(work)
 
 
 def select_in(

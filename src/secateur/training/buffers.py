@@ -1,6 +1,6 @@
 """What a recorder knows about every example in the epoch under way, on the device of the logits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from secateur.errors import NonFiniteError, SecateurError
 from secateur.fields import FIELDS
 from secateur.store.files import replacing
 from secateur.training.checkpoint import damage, tensors_in
+from secateur.training.given import ONCE, repeated
 from secateur.training.measure import measure
-from secateur.training.ranks import merged, ranks
+from secateur.training.ranks import merged, rank, ranks
 
 _NEVER = torch.iinfo(torch.int64).max
 
@@ -41,7 +42,8 @@ class Buffers:
         device = self.rows.device
         self.seen.zero_()
         self.steps = 0
-        self.counts = torch.zeros(3, dtype=torch.int64, device=device)  # rows, rows like probabilities, wrong ids
+        self.counts = torch.zeros(len(_COUNTED), dtype=torch.int64, device=device)
+        self.clash = torch.full((3,), -1, device=device)  # an id, the label it had and the one that came
         self.first_bad = torch.tensor(_NEVER, device=device)
 
     def take(self, ids: Tensor, logits: Tensor | None, labels: Tensor | None, loss: Tensor | None) -> None:
@@ -51,8 +53,12 @@ class Buffers:
         fresh = inside & ~self.seen[at]
         if logits is not None:
             assert labels is not None
+            known = (labels >= 0) & (labels < logits.shape[1])
+            self.counts[3] += (~known).sum()
+            labels = torch.where(known, labels, 0)
             previous = self.logits[at] if self.logits.shape[1] else None
             measured = measure(logits, labels, self.names, previous=previous, loss=loss)
+            self._compare(at, inside, labels)
             self._keep_logits(at, fresh, logits, labels)
         else:
             assert loss is not None
@@ -60,13 +66,25 @@ class Buffers:
         new = torch.stack([measured[name] for name in self.names])
         self.rows[:, at] = torch.where(fresh, new, self.rows[:, at])
         self._count(inside, logits if logits is not None else loss)
+        self.counts[4] += repeated(ids).sum()
         self.seen[at] |= inside
         self.steps += 1
 
     def _keep_logits(self, at: Tensor, fresh: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.labels[at] = torch.where(fresh, labels, self.labels[at])
+        before = self.labels[at]
+        self.labels[at] = torch.where(fresh & (before < 0), labels, before)
         if self.logits.shape[1]:
             self.logits[at] = torch.where(fresh[:, None], logits, self.logits[at])
+
+    def _compare(self, at: Tensor, inside: Tensor, labels: Tensor) -> None:
+        """Remember, on the device, the first example whose label is no longer what it was."""
+        if not len(at):
+            return
+        before = self.labels[at]
+        other = inside & (before >= 0) & (before != labels)
+        where = other.to(torch.uint8).argmax()[None]
+        found = torch.stack([at, before, labels]).index_select(1, where)[:, 0]
+        self.clash = torch.where((self.clash[0] < 0) & other.any(), found, self.clash)
 
     def _count(self, inside: Tensor, values: Tensor | None) -> None:
         """Keep count, on the device, of what `check` will report."""
@@ -82,8 +100,13 @@ class Buffers:
 
     def merge(self) -> None:
         """End the epoch: give every rank the rows of all; an example that several saw is the lowest rank's."""
+        mine, labels = self.seen, self.labels.clone()
         self.seen = merged(self.seen, self.rows.T, self.labels, self.logits)
         if ranks() > 1:
+            self._compare(torch.arange(len(labels), device=labels.device), mine, labels)
+            clashes = [torch.empty_like(self.clash) for _ in range(ranks())]
+            dist.all_gather(clashes, self.clash)
+            self.clash = next((c for c in clashes if int(c[0]) >= 0), self.clash)
             dist.all_reduce(self.counts)
             dist.all_reduce(self.first_bad, dist.ReduceOp.MIN)
         self.times += self.seen
@@ -92,13 +115,26 @@ class Buffers:
 
     def check(self, epoch: int) -> None:
         """Refuse an epoch of impossible values; raises SecateurError or NonFiniteError."""
-        rows, like_probabilities, wrong_ids = self.counts.tolist()
+        rows, like_probabilities, wrong_ids, wrong_labels, repeats = self.counts.tolist()
         if (first := int(self.first_bad)) != _NEVER:
             raise NonFiniteError(f"logits: expected finite values, got nan or inf at epoch {epoch}, step {first}")
         if wrong_ids:
             raise SecateurError(f"ids: expected 0 to {self.seen.numel() - 1}, got {wrong_ids} others in epoch {epoch}")
+        if wrong_labels:
+            raise SecateurError(f"labels: expected numbers of classes, got {wrong_labels} others in epoch {epoch}")
+        if repeats:
+            raise SecateurError(f"ids: expected each once in a batch, got {repeats} repeated in epoch {epoch}; {ONCE}")
+        self._check_labels(epoch)
         if rows and like_probabilities == rows:
             raise SecateurError("logits: every row is a probability distribution; pass logits, from before the softmax")
+
+    def _check_labels(self, epoch: int) -> None:
+        at, before, now = self.clash.tolist()
+        if at >= 0:
+            raise SecateurError(
+                f"ids: example {at} had label {before} and has label {now} in epoch {epoch}; ids must be the row"
+                " numbers in the data set, not positions in the batch or in a shuffled order"
+            )
 
     def epoch_rows(self) -> dict[str, np.ndarray]:
         """The rows of the epoch, as they are written."""
@@ -131,5 +167,24 @@ class Buffers:
                     raise ValueError(f"{name} is {values.dtype} of shape {tuple(values.shape)}, not {tuple(own.shape)}")
                 setattr(self, name, values)
 
+    def state(self) -> dict[str, Tensor]:
+        """Everything, in the middle of an epoch too, on the CPU; every rank calls it and gets the rows of all."""
+        now = {name: getattr(self, name).clone() for name in (*_CARRIED, *_UNDER_WAY)}
+        now["seen"] = merged(now["seen"], now["rows"].T, now["labels"], now["logits"])
+        if ranks() > 1:
+            dist.all_reduce(now["counts"])
+            dist.all_reduce(now["first_bad"], dist.ReduceOp.MIN)
+        return {name: values.cpu() for name, values in now.items()} | {"steps": torch.tensor(self.steps)}
+
+    def take_up(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state` stood; what was counted is counted on by rank 0."""
+        for name in (*_CARRIED, *_UNDER_WAY):
+            setattr(self, name, state[name].clone().to(self.rows.device))
+        self.steps = int(state["steps"])
+        if rank():
+            self.counts.zero_()
+
 
 _CARRIED = ("rows", "labels", "times", "logits", "logits_sum")
+_UNDER_WAY = ("seen", "counts", "clash", "first_bad")
+_COUNTED = ("rows", "rows like probabilities", "wrong ids", "wrong labels", "repeated ids")

@@ -1,8 +1,13 @@
 """Several processes as one, under torch.distributed: what each saw of the examples becomes what all saw."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -19,6 +24,22 @@ def barrier() -> None:
     """Wait for the other ranks, if there are any."""
     if ranks() > 1:
         dist.barrier()
+
+
+def once(work: Callable[[], T]) -> T:
+    """What rank 0's `work` gives, on every rank, which all call this; what it raises, all raise."""
+    if ranks() == 1:
+        return work()
+    told: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            told[0] = work()
+        except Exception as error:
+            told[1] = error
+    dist.broadcast_object_list(told, src=0)
+    if told[1] is not None:
+        raise told[1]
+    return told[0]
 
 
 def merged(seen: Tensor, *tables: Tensor) -> Tensor:
