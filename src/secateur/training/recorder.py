@@ -123,6 +123,7 @@ class Recorder:
                 None if logits is None else logits.detach().float(),
                 None if labels is None else labels.detach().to(device, torch.int64, non_blocking=True),
                 None if loss is None else loss.detach().float(),
+                checked=device.type == ids.device.type == "cpu",  # as `whole_numbers` did
             )
 
     def end_epoch(self) -> None:
