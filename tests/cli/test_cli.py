@@ -27,8 +27,11 @@ READING = "--cache --input --label --memory --on-bad --on-rare --size --split --
 TRAINING = "--adversary --budget --distill --epochs --net --recipe"
 RECORDING = "--record-epochs --record-recipe"
 SCALE = "--force --json --out --seed"
+STORE = "--take-over --unsafe-single-writer"
 LIMITS = "--exclude --min-per-class --must-keep"
-SHARDS = f"--border --clusters --embedding --engine --id --on-bad --sample --unit-rows --workers --write {SCALE}"
+SHARDS = (
+    f"--border --clusters --embedding --engine --id --on-bad --sample --unit-rows --workers --write {STORE} {SCALE}"
+)
 DEDUP = "--dedup-prefer --dedup-to --threshold"
 FILTER = "--score --score-max --score-min --score-quantiles --score-top"
 OPTIONS = {
@@ -54,10 +57,11 @@ OPTIONS = {
     "scale dedup": f"{SHARDS} {DEDUP}",
     "scale density": f"{SHARDS} --floor --keep --prefer --temperature",
     "scale prototypes": f"{SHARDS} --floor --keep --prefer",
-    "scale select": "--by --engine --floor --force --json --keep --out --prefer --temperature --workers --write",
+    "scale select": f"{STORE} --by --engine --floor --force --json --keep --out --prefer --temperature "
+    "--workers --write",
     "scale prune": f"{SHARDS} {DEDUP} {FILTER} --by --floor --keep --no-dedup --prefer --temperature",
-    "scale instructions": f"{SCALE} --attention --cluster-by --clusters --components --embedding --epochs --features "
-    "--id --indicators --keep --labels --lr --pca --quality --subsets --text-embedding --write",
+    "scale instructions": f"{SCALE} {STORE} --attention --cluster-by --clusters --components --embedding --epochs "
+    "--features --id --indicators --keep --labels --lr --pca --quality --subsets --text-embedding --write",
     "report": "--data",
     "methods": "--json",
     "cite": "",
@@ -220,7 +224,8 @@ class TestErrors:
         done = shell(*arguments, cwd=tmp_path)
         assert done.returncode == 2
         assert message in done.stderr
-        errors = [line for line in done.stderr.splitlines() if not line.startswith("reading")]
+        news = ("reading", "data: the bundled", "ignored: ")
+        errors = [line for line in done.stderr.splitlines() if not line.startswith(news)]
         assert len(errors) == 1
         assert "Traceback" not in done.stderr
 

@@ -52,4 +52,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys):
     done = CliRunner().invoke(app, ["record", "digits", "--out", "/read/only/out", "--json"])
     assert done.exit_code == 2, done.output
     said = capsys.readouterr().err or done.output
-    assert "/read/only/out: the file system is read-only; name a folder that can be written, as --out" in said
+    assert "/read/only/out cannot be made ([Errno 30] Read-only file system" in said

@@ -66,7 +66,9 @@ class TestListing:
     def test_out_folders_and_saved_sets_are_not_data(self, tmp_path):
         put(tmp_path / "cat" / "0.png")
         put(tmp_path / "secateur-out" / "kept" / "cat" / "0.png")
-        (tmp_path / "secateur-out" / "run.json").write_text('{"data": {}, "stages": {}, "versions": {}}')
+        (tmp_path / "secateur-out" / "run.json").write_text(
+            '{"data": {"fingerprint": "x"}, "stages": {}, "versions": {"secateur": "1"}}'
+        )
         put(tmp_path / "other" / "0.png")
         (tmp_path / "other" / "run.json").write_text("[" * 100_000)
         image_table().save_to_disk(str(tmp_path / "saved"))

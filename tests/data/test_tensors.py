@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def test_streamed_batches_equal_those_from_memory(workers):
     plan = [torch.tensor([3, 1, 2]), torch.tensor([11, 0])]
     kept = Tensors(open_data(image_table()).train, CPU)
-    streamed = Tensors(open_data(image_table(), memory=0).train, CPU, workers=workers)
+    streamed = Tensors(open_data(image_table(), memory=1).train, CPU, workers=workers)
     assert streamed._values is None
     for a, b in zip(kept.batches(plan), streamed.batches(plan), strict=True):
         assert a.dtype == torch.uint8
@@ -37,6 +37,6 @@ def test_vectors_are_batches_of_floats():
 def test_a_row_that_breaks_while_streaming_is_named():
     encoded = [png(pixels(i)) for i in range(12)]
     encoded[5] = encoded[5][:-30]  # the header is whole: only decoding finds out
-    split = open_data(image_table(encoded=encoded), memory=0).train
+    split = open_data(image_table(encoded=encoded), memory=1).train
     with pytest.raises(DataError, match="train row 5: image is broken .*--on-bad skip"):
         list(Tensors(split, CPU, workers=0).batches([torch.tensor([4, 5])]))

@@ -127,7 +127,7 @@ class TestFingerprint:
         assert open_data(image_table()).fingerprint != open_data(images()).fingerprint
 
     def test_it_does_not_depend_on_memory(self):
-        assert open_data(images(), memory=0).fingerprint == open_data(images()).fingerprint
+        assert open_data(images(), memory=1).fingerprint == open_data(images()).fingerprint
 
 
 def test_unreadable_rows_are_skipped_with_label_minus_one():

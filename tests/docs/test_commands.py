@@ -62,7 +62,7 @@ def faults(text, page_scripts=""):
         command, ours, words = words_of(call)
         if ours and command is None and words and not words[0].startswith("-"):
             wrong.append(f"no such command: {call}")
-        if call.startswith(("pip ", "git ", "sphinx", "pytest ")):
+        if call.startswith(("pip ", "git ", "sphinx", "pytest ", "python -m tests.")):
             continue
         for option in OPTION.findall(call.split(" #")[0]):
             has = COMMANDS[command] if command and (ours or len(words) > 1) else anywhere

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("our_own_errors")
 @pytest.fixture
 def out(pruned, tmp_path):
     """A copy of the OUT folder, to be spoilt."""
-    return edited.put(pruned, tmp_path / "out", pruned / "run.json", (pruned / "run.json").read_bytes())
+    run = json.loads((pruned / "run.json").read_text())
+    run["digests"] = {}  # whoever edits a file may take out its digest, too
+    return edited.put(pruned, tmp_path / "out", pruned / "run.json", json.dumps(run).encode())
 
 
 def change(path, *keys, to):
@@ -59,10 +61,10 @@ def test_a_sample_of_all_edits_ends_in_success_or_a_sentence(pruned, tmp_path):
 
 
 def test_nothing_reads_json_but_through_a_schema():
-    """`saved.py` looks at the little it reads itself."""
+    """Apart from what holds data, not what a run wrote, and from the little that is asked of every folder."""
     for path in SRC.rglob("*.py"):
         text = path.read_text()
-        if path.name not in ("base.py", "saved.py"):
+        if path.name not in ("base.py", "metadata.py", "disk.py", "owned.py"):
             assert "json.load" not in text, path
         calls = [part.split(")")[0] for part in text.split("read_json(")[1:]]
         for call in calls:

@@ -117,7 +117,7 @@ def test_a_full_disk_under_a_report_and_under_a_log(tmp_path, monkeypatch):
         beside.write_text("x")
     assert not list(tmp_path.iterdir())
     (tmp_path / "log.jsonl").symlink_to("/dev/full")
-    with pytest.raises(StoreError, match=r"log.jsonl: the disk is full"):
+    with pytest.raises(StoreError, match=r"writing .*log.jsonl: "):
         append_line(tmp_path / "log.jsonl", {"a": 1})
 
 

@@ -145,10 +145,14 @@ class TestBadInput:
 
         recording = recorded(tmp_path / "r.zarr")
         (tmp_path / "r.zarr" / "p_target" / "c" / "1" / "0").unlink()
-        with pytest.raises(SecateurError, match="p_target: values must be finite, got nan at epochs 1"):
+        with pytest.raises(
+            SecateurError, match="were not seen from the first epoch on, and the score reads every epoch"
+        ):
             compute(recording, Use("dual", None, {"window": 2}))
         (tmp_path / "r.zarr" / "correct" / "c" / "1" / "0").unlink()
-        with pytest.raises(SecateurError, match=r"correct: values must lie in \[0, 1\], got 255"):
+        with pytest.raises(
+            SecateurError, match="were not seen from the first epoch on, and the score reads every epoch"
+        ):
             compute(recording, Use("forgetting"))
 
     def test_a_full_disk_names_the_epoch_and_keeps_the_others(self, tmp_path):

@@ -19,7 +19,7 @@ from secateur.training.adversarial import Adversary
 from tests.conftest import SMALL
 
 TRAINED = {k: v for k, v in SMALL.items() if k != "record_epochs"}
-RESULT = Result("a", 0.5, 0.25, (0.5, None), 3, 10, 7, 21, 1.5, 0, "mlp", "fast", None, "f00d")
+RESULT = Result("a", 0.5, 0.25, (0.5, None), 3, 10, 7, 21, 1.5, 0, "mlp", "fast", None, "f00df00d")
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ def test_the_report_draws_the_best_weight_and_the_teachers(taught):
 
 def test_a_weight_that_cannot_be_stops_before_anything_is_recorded(few_digits, tmp_path):
     for spec, message in (
-        ("a=0,1.5", "expected a in .0, 1., got 1.5"),
+        ("a=0,1.5", "a: expected a number in .0, 1., got .1.5."),
         ("a=0,b=1", "expected one of a, cutmix, mixup, t, top, views, got .b."),
     ):
         with pytest.raises(SecateurError, match=f"distill: {message}"):

@@ -285,9 +285,7 @@ class TestBadInput:
         self.refused(other, tmp_path, "recording: .* was made from other data", WrongData, recording=pruned)
 
     def test_a_folder_without_a_recording(self, few_digits, tmp_path):
-        message = (
-            "recording: .*nothing: expected a recording, found none .*; `secateur record DATA --out OUT` makes one"
-        )
+        message = "recording: .*nothing: expected a recording, found none.*; `secateur record DATA --out OUT` makes one"
         (tmp_path / "nothing").mkdir()
         self.refused(few_digits, tmp_path, message, StoreError, recording=tmp_path / "nothing")
 

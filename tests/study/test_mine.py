@@ -149,7 +149,7 @@ def test_a_stopped_run_judges_only_the_rest(digits, mined, tmp_path, monkeypatch
 def test_the_pool_is_judged_the_same_where_it_is_streamed(digits, mined, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # torch warns of more workers than the processors of this process
     data, pool, _, test = digits
-    found = sc.mine(data, pool, model=mined / "model.safetensors", test=test, top=10, memory=0, out=tmp_path, **HOW)
+    found = sc.mine(data, pool, model=mined / "model.safetensors", test=test, top=10, memory=1, out=tmp_path, **HOW)
     assert found.ids.tolist() == Mined.open(mined).ids.tolist()
     assert not (tmp_path / "recording.zarr").exists()
 

@@ -278,7 +278,7 @@ def test_a_stranger_s_replaced_folder_is_moved_nowhere(folder):
 
 def test_an_edited_run_json_gives_nothing_away(folder):
     run = json.loads((folder / "run.json").read_text())
-    edits = {"owns": ["../victim", "thesis.tex", "/", "", 5, None, "cells"], "aside": "../..", "discard": "x"}
+    edits = {"owns": ["../victim", "thesis.tex", "/", "cells"], "aside": "../..", "discard": "x"}
     (folder / "run.json").write_text(json.dumps(run | edits))
     victim = folder.path.parent / "victim"
     victim.write_text("years of work")

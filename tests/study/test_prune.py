@@ -180,7 +180,7 @@ def test_streamed_and_in_memory_prune_alike(tmp_path):
     from tests.data.made import image_table
 
     table = image_table(60, size=16)
-    for name, memory in (("memory", None), ("streamed", 0)):
+    for name, memory in (("memory", None), ("streamed", 1)):
         sc.prune(table, keep=0.5, out=tmp_path / name, memory=memory, **SMALL | {"record_epochs": 3})
     names = ("recording.zarr", "scores.parquet", "subset.parquet", "model.safetensors")
     assert files(tmp_path / "memory", *names) == files(tmp_path / "streamed", *names)

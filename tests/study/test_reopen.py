@@ -14,7 +14,7 @@ def out_of(folder, **changes):
     """An OUT folder that says so of its data."""
     data = {"name": "digits", "form": "digits", "fingerprint": "x", "examples": 10, "reading": {}} | changes
     folder.mkdir(exist_ok=True)
-    write_json(folder / "run.json", {"data": data, "stages": {}, "versions": {}})
+    write_json(folder / "run.json", {"data": data, "stages": {}, "versions": {"secateur": "1"}})
     return Out(folder)
 
 
@@ -53,7 +53,7 @@ def test_a_folder_of_far_more_files_than_the_run_had_is_not_read_through(tmp_pat
      {"reading": {"size": 10**9}}, {"reading": {"size": "8"}}, {"reading": {"on_bad": "x"}}, {"reading": {"test": 1}}],
 )  # fmt: skip
 def test_what_is_no_description_of_data_is_one_line(changes, tmp_path):
-    with pytest.raises(WrongData, match=r"run.json: data\.[a-z_.]+: "):
+    with pytest.raises(SecateurError, match=r"run.json: .*data\.[a-z_.]+: "):
         reopen(out_of(tmp_path / "out", **changes))
 
 
@@ -62,7 +62,7 @@ def test_where_copies_go_and_what_memory_they_take_is_never_read_from_a_file(tmp
     monkeypatch.setattr(module, "open_data", lambda data, **how: given.append(how) or open_data("digits"))
     with pytest.raises(WrongData, match="has changed since|--data"):
         reopen(out_of(tmp_path / "out", reading={"cache": "/root", "memory": 1, "label": "digit"}))
-    assert given == [{"label": "digit", "on_bad": "stop"}]
+    assert given == [{"label": "digit", "on_bad": "stop", "on_rare": "stop"}]
 
 
 def test_unchanged_data_are_found_again_and_those_that_the_user_names_are_checked_too(tmp_path):

@@ -17,7 +17,7 @@ def train(few_digits, out, rule, **options):
 
 
 @pytest.mark.parametrize(
-    "rule", ["infobatch:stop=1", "random:keep=0.5", "kakurenbo:hide=0.4", "swap:keep=0.7", "ucb:keep=0.5,every=2"]
+    "rule", ["infobatch:stop=1.0", "random:keep=0.5", "kakurenbo:hide=0.4", "swap:keep=0.7", "ucb:keep=0.5,every=2"]
 )
 def test_a_rule_trains_on_less_and_is_told(few_digits, tmp_path, rule):
     result = train(few_digits, tmp_path, rule)

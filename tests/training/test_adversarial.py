@@ -202,7 +202,7 @@ class TestTraining:
         assert_same(whole, parts)
 
     def test_streamed_and_in_memory_end_with_the_same_weights(self):
-        a, b = (run(data=tensors(m), steps=3, adversary=attack(steps=2))[0] for m in (None, 0))
+        a, b = (run(data=tensors(m), steps=3, adversary=attack(steps=2))[0] for m in (None, 1))
         assert_same(a, b)
 
     def test_the_teacher_is_asked_about_the_view_before_it_was_perturbed(self):

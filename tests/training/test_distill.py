@@ -44,7 +44,7 @@ def test_the_default_weight_follows_the_fraction_kept():
 
 @pytest.mark.parametrize("spec", ["a=2", "a=-0.1", "t=0", "loud", "a=x", "b=1"])
 def test_impossible_weights_are_named(spec):
-    with pytest.raises(SecateurError, match="distill: expected"):
+    with pytest.raises(SecateurError, match=r"distill: .*expected"):
         parse(spec, 0.1)
 
 

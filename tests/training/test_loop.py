@@ -45,7 +45,7 @@ def fresh(spec, seed):
 def run(name="sgd", *, data=None, steps=9, spec="resnet9:0.25", start=None, weights=None, changes="", **options):
     """Train; the options are of the objective, or of what an aim is made of, or else of the loop."""
     data = data or tensors()
-    chosen = recipe(f"{name}:batch=8{changes}")
+    chosen = recipe(f"{name}:{changes.lstrip(',')}" if "batch=" in changes else f"{name}:batch=8{changes}")
     chosen = dataclasses.replace(chosen, views=chosen.views.for_shape(data.shape))
     student = start or net(spec, chosen.whiten, data)
     names = ("teacher", "distill", "adversary", "difficulty", "unlabelled", "validation", "soft")
@@ -87,7 +87,7 @@ def test_a_run_stopped_after_an_epoch_ends_with_the_same_weights_to_the_bit(tmp_
 
 def test_streamed_and_in_memory_runs_end_with_the_same_weights_and_recording(tmp_path):
     out = []
-    for memory in (None, 0):
+    for memory in (None, 1):
         data = tensors(memory)
         recorder = sc.Recorder(tmp_path / f"{memory}.zarr", examples=len(data), classes=3)
         out.append((run(data=data, recorder=recorder)[0], recorder.close()))

@@ -118,5 +118,5 @@ def test_a_spec_may_mix_and_older_runs_keep_their_names():
     assert parse_grid("a=1,mixup=0,1") == ("a=1,mixup=0", "a=1,mixup=1")
     assert Distill(0.5).as_dict() == {"a": 0.5, "t": 4.0}
     assert Distill(0.5, cutmix=1.0).as_dict() == {"a": 0.5, "t": 4.0, "cutmix": 1.0}
-    with pytest.raises(SecateurError, match="distill: expected mixup of 0 or more, got -1"):
+    with pytest.raises(SecateurError, match="distill: mixup: expected a number in .*, got .-1."):
         parse("mixup=-1", 0.1)

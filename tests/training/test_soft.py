@@ -148,8 +148,8 @@ def test_drawing_and_placing_is_what_a_view_always_was():
 @pytest.mark.parametrize(
     "spec, told",
     [
-        ("views=-1", "expected views to be 0 or a whole number above it, got -1"),
-        ("views=2.5", "expected auto, off, or a=0.95,t=4"),
+        ("views=-1", "views: expected a whole number from 0 .*, got .-1."),
+        ("views=2.5", "views: expected a whole number .*, got .2.5."),
         ("views=4,mixup=1", "no answer to them is kept; leave views out"),
         ("top=5", "name how many views too: views=8"),
     ],

@@ -1,5 +1,6 @@
 """Which column of a table holds the input, which the label, and the labels as class numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Columns:
 
     label: None for data without labels. homes: the folders that images may lie in of which a cell holds the path alone;
     None where the user made the table, so that any path is theirs. told: where the labels come from, in words.
+    beside: what a metadata file says of the rows, a list a column, which goes into `kept/` and is never guessed from.
     """
 
     table: Any  # datasets.Dataset
@@ -32,6 +34,7 @@ class Columns:
     label: str | None
     homes: tuple[Path, ...] | None = field(default=None, repr=False)
     told: str | None = None
+    beside: Mapping[str, list[Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -42,6 +45,7 @@ class Columns:
         *,
         homes: tuple[Path, ...] | None = None,
         told: str | None = None,
+        beside: Mapping[str, list[Any]] | None = None,
     ) -> "Columns":
         """Name the columns, guessing where there is no doubt. The table's format is put aside: rows are read as stored.
 
@@ -55,7 +59,8 @@ class Columns:
         table = table.with_format(None)
         input = guess_input(table, input, label)
         label = guess_label(table, label, input)
-        return cls(table, input, label, homes, told or (None if label is None else f"label column {label!r}"))
+        told = told or (None if label is None else f"label column {label!r}")
+        return cls(table, input, label, homes, told, beside or {})
 
     def __len__(self) -> int:
         return len(self.table)

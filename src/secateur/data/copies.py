@@ -29,32 +29,33 @@ class _Origin(NamedTuple):
     content: bytes | None
 
 
-def write_images(columns: Columns, source: Source, ids: list[int], folder: Path) -> str | None:
+def write_images(columns: Columns, source: Source, ids: list[int], folder: Path) -> str:
     """Copy the image files of some rows into an empty folder; returns how `load_dataset` must take their labels.
 
-    None, with nothing written, where the rows have columns that no metadata file holds, such as a second image.
+    Where a metadata file says more of them than their class, they lie where they lay, beside one that says the same.
     """
-    from datasets import Image, Value
+    from datasets import Image
 
     cells = columns.table.select_columns([columns.input]).cast_column(columns.input, Image(decode=False))
     origins = [_Origin(Path(c["path"]), c["bytes"]) for c in cells.select(ids)[:][columns.input]]
     by_folder = _by_folder(columns, source, ids, origins)
-    more = [n for n in columns.table.column_names if n != columns.input and not (by_folder and n == columns.label)]
-    if any(not isinstance(columns.table.features[n], Value) for n in more):
-        return None
-    if by_folder and not more:
+    more = {
+        name: [values[i] for i in ids]
+        for name, values in columns.beside.items()
+        if not (by_folder and name == columns.label)
+    }
+    by_class = source.labelled and (by_folder or columns.label not in more)
+    if by_class and not more:
         names = [folder_name(source.classes[k], "label") for k in source.train.labels[ids]]
         places = list(_by_class(ids, origins, names))
     else:
         home = os.path.commonpath([Path(cell["path"]).parent for cell in cells[:][columns.input]])
         places = [origin.path.relative_to(home) for origin in origins]
         if more:
-            _write_metadata(
-                columns.table.select_columns(more).select(ids)[:], places, source.root or Path(home), folder
-            )
+            _write_metadata(more, places, source.root or Path(home), folder)
     for origin, place in zip(origins, places, strict=True):
         _copy(origin, folder, place)
-    return f"drop_labels={not by_folder}"
+    return f"drop_labels={not by_class}"
 
 
 def _by_folder(columns: Columns, source: Source, ids: list[int], origins: Sequence[_Origin]) -> bool:

@@ -2,11 +2,13 @@
 
 import contextlib
 import glob
+import itertools
 import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from secateur.data.places import Asked, Part
 from secateur.data.splits import ALL, within
 from secateur.data.tables import by_split_column
 from secateur.errors import DataError, described, reason
+from secateur.store.owned import is_run_folder
 from secateur.untrusted import folder_name, read_regular
 
 _STATE_BYTES = 1 << 26
@@ -27,13 +30,14 @@ _STATE_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class _Tables:
-    """The splits as tables; told: where labels come from, if not from a column; homes: see Columns."""
+    """The splits as tables; told: where labels come from, if not from a column; beside, homes: see Columns."""
 
     form: Form
     splits: dict[str, Any]
     root: Path | None
     ignored: dict[str, list[str]] = field(default_factory=dict)
     told: str | None = None
+    beside: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     homes: tuple[Path, ...] | None = None
 
 
@@ -55,7 +59,14 @@ def find(
     asked = Asked(label, split, test)
     found = _tables(data, cache, asked)
     splits: dict[str, Any] = {
-        str(name): Columns.of(table, input, label, homes=found.homes, told=None if label == "none" else found.told)
+        str(name): Columns.of(
+            table,
+            input,
+            label,
+            homes=found.homes,
+            told=None if label == "none" else found.told,
+            beside=found.beside.get(name, {}),
+        )
         for name, table in found.splits.items()
     }
     return Found(data, found.form, by_split_column(splits) if split != ALL else splits, found.root, found.ignored)
@@ -70,7 +81,7 @@ def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
         if path.is_dir():
             return _folder(path, cache, asked)
         named = path.is_file()
-        files = [path] if named else [Path(f) for f in sorted(glob.glob(str(path), recursive=True))]
+        files = [path] if named else _outside_runs(sorted(glob.glob(str(path), recursive=True)), path)
     except (OSError, RuntimeError) as error:  # a folder that may not be looked into; no home of that user
         raise DataError(f"data: {data} cannot be read ({reason(error)})") from None
     except ValueError as error:
@@ -80,6 +91,17 @@ def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
     if files:
         return _chosen(files, cache, asked, named=named)
     return _hub(data, cache)
+
+
+def _outside_runs(files: Sequence[str], pattern: Path) -> list[Path]:
+    """The files that lie in no OUT folder below the folder where the pattern begins; above it, the user named all."""
+    base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+
+    @cached
+    def in_run(folder: Path) -> bool:
+        return folder != base and base in folder.parents and (is_run_folder(folder) or in_run(folder.parent))
+
+    return [file for file in map(Path, files) if not in_run(file.parent)]
 
 
 def _refuse_out(path: Path) -> None:
@@ -146,7 +168,11 @@ def _folder(path: Path, cache: Path | None, asked: Asked) -> _Tables:
     if layout.form == "parquet":
         return _parquet(path, layout, cache)
     splits = {name: _images(path, part, layout) for name, part in layout.splits.items()}
-    return _Tables("folder", splits, path, layout.ignored, layout.label)
+    beside = {
+        name: {c: [about.rows.get(file, {}).get(c) for file in part.files] for c in about.columns}
+        for name, part in layout.splits.items()
+    }
+    return _Tables("folder", splits, path, layout.ignored, layout.label, beside)
 
 
 def _chosen(files: Sequence[Path], cache: Path | None, asked: Asked, *, named: bool) -> _Tables:

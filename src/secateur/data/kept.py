@@ -31,9 +31,8 @@ def write_kept(source: Source, ids: Sequence[int] | np.ndarray, folder: Path) ->
         labelled = source.train_as_found
         if source.form == "folder" and isinstance(labelled, Columns):
             written = write_images(labelled, source, ids, beside)
-            if written is not None:
-                files = literal(f"{glob.escape(str(folder))}/**")  # not data_dir: `test` would be taken for a split
-                return f'datasets.load_dataset("imagefolder", data_files={files}, split="train", {written})'
+            files = literal(f"{glob.escape(str(folder))}/**")  # not data_dir: `test` would be taken for a split
+            return f'datasets.load_dataset("imagefolder", data_files={files}, split="train", {written})'
         if source.form == "saved" and isinstance(labelled, Columns):
             labelled.table.select(ids).save_to_disk(str(beside))
             return f"datasets.load_from_disk({literal(folder)})"

@@ -56,6 +56,7 @@ class Described:
     labels: Mapping[str, Any] | None = None
     column: str = "label"
     asked: bool = False
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of each image named, all columns
 
 
 @dataclass(frozen=True)

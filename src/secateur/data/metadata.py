@@ -28,8 +28,8 @@ def describe(files: Sequence[str], root: Path, label: str | None) -> Described:
     DataError, with the row, for names that are missing, absolute, lead elsewhere, or come twice.
     """
     found = [f for f in files if is_metadata(f)]
-    if not found or label == NO_LABELS:
-        return Described(tuple(found))
+    if not found:
+        return Described()
     there, rows = set(files), dict[str, Row]()
     columns: dict[str, None] = {}
     for file in found:
@@ -40,10 +40,10 @@ def describe(files: Sequence[str], root: Path, label: str | None) -> Described:
                 raise DataError(f"label: {where} names {image} again; leave one row an image")
             rows[image] = row
             columns |= dict.fromkeys(c for c in row if c != FILE)
-    column = _label_column(list(columns), label, str(root / found[0]))
+    column = None if label == NO_LABELS else _label_column(list(columns), label, str(root / found[0]))
     if column is None:
-        return Described(tuple(found), tuple(columns))
-    return Described(tuple(found), tuple(columns), _labels(rows, column, root), column, label is not None)
+        return Described(tuple(found), tuple(columns), rows=rows)
+    return Described(tuple(found), tuple(columns), _labels(rows, column, root), column, label is not None, rows)
 
 
 def _label_column(columns: Sequence[str], asked: str | None, where: str) -> str | None:

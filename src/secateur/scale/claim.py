@@ -21,12 +21,14 @@ Hence of two drivers that both succeed the later one's result stands, whole, and
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from secateur.errors import SecateurError, StoreError, WrongData, reason
 from secateur.scale import lease, swap
 from secateur.scale.storage import Place
 from secateur.store.files import locked
+from secateur.store.owned import LOCK
 from secateur.store.schemas.base import fault_of
 from secateur.store.schemas.scale import AnyInstructions, AnyRun
 
@@ -155,8 +157,7 @@ def held(
     """
     _judged(out, judge)
     if (path := out.local) is not None:
-        path.mkdir(parents=True, exist_ok=True)
-        with locked(path):
+        with _made(path), locked(path):
             yield Claim(out, ours, _judged(out, judge))  # once more: now nobody else writes
         return
     if how.single_writer:
@@ -175,6 +176,21 @@ def held(
     finally:
         with suppress(SecateurError):
             mine.release()
+
+
+@contextmanager
+def _made(path: Path) -> Iterator[None]:
+    """A folder, made if need be; what was made goes again where nothing but the lock was put into it."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if made and [entry.name for entry in path.iterdir()] == [LOCK]:
+            (path / LOCK).unlink()
+            with suppress(OSError):  # something of somebody else's lies in one by now
+                for folder in made:
+                    folder.rmdir()
 
 
 def _fenced(
@@ -230,7 +246,8 @@ def checked(about: Any, out: Place) -> dict[str, Any]:
             wrong = f"its {name!r} is not as it was written"
     if wrong is None and ({"shards", "instructions"} & about.keys()) and "fingerprint" not in about:
         wrong = "it has no fingerprint"
-    wrong = wrong or fault_of(about, AnyRun) or fault_of(about, AnyInstructions)
+    if wrong is None and "result" in about:
+        wrong = fault_of(about, AnyRun) or fault_of(about, AnyInstructions)
     if wrong:
         raise WrongData(f"out: {out.url}/{RUN} was changed ({wrong}); put it back, or name another --out")
     return dict(about)

@@ -245,7 +245,7 @@ def _judge(
     """
     place, asked = work.out, work.about | {name: value for name, value in made.items() if value is not None}
     if there and "instructions" not in before:
-        raise WrongData(f"out: {place.url} holds something else ({there[0]!r}); name another --out")
+        raise WrongData(f"out: {place.url} holds something else ({there[0]}); name another --out")
     if not before or force:
         return
     changed = [f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v]

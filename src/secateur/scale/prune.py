@@ -152,10 +152,10 @@ def claimed(run: Run, how: How = HOW, *, force: bool) -> Iterator[Claim]:
 
     def judge(before: Mapping[str, Any], there: Sequence[str]) -> None:
         if there and "shards" not in before:
-            raise WrongData(f"out: {run.out.url} holds something else ({there[0]!r}); name another --out")
+            raise WrongData(f"out: {run.out.url} holds something else ({there[0]}); name another --out")
         if before and before["fingerprint"] != run.found.fingerprint and not force:
             raise WrongData(
-                f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']!r}, not "
+                f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']}, not "
                 f"{run.found.fingerprint}); name another --out, or --force to start over"
             )
 

@@ -207,7 +207,7 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             with place.open() as opened:
                 rows = pq.read_table(opened).to_pylist()
         elif kind == "json":
-            rows = place.read_json(list[Any] | dict[str, Any])
+            rows = place.read_json()
         else:
             with place.open() as opened:
                 rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))

@@ -66,6 +66,11 @@ def _about(out: Out) -> _Data:
     found = out.run.get("data")
     if not isinstance(found, Mapping):
         raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
+    read = found.get("reading")
+    if odd := sorted(set(read if isinstance(read, Mapping) else ()) - set(_Reading.model_fields) - {"cache", "memory"}):
+        raise WrongData(
+            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of"
+        )
     try:
         return _Data.model_validate(dict(found))
     except ValidationError as error:

@@ -60,7 +60,6 @@ def work_of_each(work: Session, seeds: Sequence[int], *, repeat: bool) -> Iterat
             found[seed] = work
             if repeat and seed != seeds[0]:
                 folder = Out(work.out / FOLDER / f"seed-{seed}")
-                stack.enter_context(folder.locked())
                 stack.enter_context(folder.claimed(work.out.run["data"], force=False))
                 found[seed] = work.beside(folder)
         yield found

@@ -100,7 +100,8 @@ class Imitating(Objective):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` stood."""
         device = self.given.data.device
-        self.mean, self.axes = state["mean"].to(device), state["axes"].to(device)
+        self.mean = state["mean"].to(device)
+        self.axes = state["axes"].to(device).T.contiguous().T  # by columns, as `aligned` gives it: to the same bits
 
 
 def aligned(features: Tensor, dims: int) -> tuple[Tensor, Tensor]:

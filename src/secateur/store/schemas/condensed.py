@@ -64,7 +64,7 @@ class CondenseFile(TypedDict):
     about: _About
     rows: Annotated[list[Annotated[_Row, holds(_fault)]], Field(min_length=1), holds(_table_fault)]
     teacher: Part | None
-    teacher_agrees: Part | None
+    teacher_agrees: NotRequired[Part | None]
 
 
 @with_config(LOOSE)
