@@ -117,7 +117,7 @@ def test_a_method_s_page_has_its_rivals_and_the_knobs_that_were_measured(name):
     measured = text[text.index("## Measured") :]
     assert "| `random` |" in measured
     assert name == "puma" or "| all, cut short |" in measured  # of attacked training none was run
-    if window := re.search(r"\| `window` \| `10` \|(.*)\|[^|]*\|", text):  # the last cell says what it may be
+    if window := re.search(r"\| `window` \| `10` \|(.*)\|[^|\n]*\|", text):  # the last cell says what it may be
         assert set(window[1].replace(" ", "").split("|")) == {"`5`"}  # ten of 30 epochs are five of the 16 recorded
 
 

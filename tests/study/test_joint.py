@@ -186,7 +186,7 @@ class TestBadInput:
                 {"per_class": 1, "condense_with": "dm:compile=2"},
                 "dm: compile: expected a whole number from 0 to 1, got '2'",
             ),
-            ({"per_class": 1, "condense_with": "idm:tiles=0"}, "tiles: expected a whole number from 1 .*, got 0"),
+            ({"per_class": 1, "condense_with": "idm:tiles=0"}, "tiles: expected a whole number from 1 .*, got .0."),
             ({"per_class": 1, "condense_with": "dm:init=3"}, "dm: init: expected one of mosaic, noise, real, got '3'"),
             ({"per_class": 1, "condense_with": "dm:rate=0"}, "rate: expected a number in .*, got '0'"),
             ({"per_class": 1, "condense_with": "dm:net=nett"}, "net: .*nett"),

@@ -17,6 +17,8 @@ from secateur.scale.run import Clustered, Clustering, Dedup, Remaining, Run
 from secateur.scale.shards import Columns, survey
 from secateur.scale.storage import Place
 from secateur.scale.tell import Pruned
+from secateur.store.schemas import checked as as_written
+from secateur.store.schemas.scale import AnyRun
 
 
 def select(
@@ -73,6 +75,7 @@ def _finished(base: Place, out: Place) -> dict[str, Any]:
         raise WrongData(f"run: expected the OUT of a finished `secateur scale prune`, got {base.url}; {what}")
     if "result" not in about:
         raise WrongData(f"run: {base.url} is not finished; run its `secateur scale prune` again, which goes on")
+    as_written(about, AnyRun, (base / "run.json").url)
     if "from" in about["asked"]:
         raise WrongData(f"run: {base.url} was chosen from {about['asked']['from']}; choose from that one")
     if _where(base) == _where(out):

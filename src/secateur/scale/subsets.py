@@ -207,7 +207,7 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             with place.open() as opened:
                 rows = pq.read_table(opened).to_pylist()
         elif kind == "json":
-            rows = place.read_json()
+            rows = place.read_json(Any)  # what it may be is looked at below
         else:
             with place.open() as opened:
                 rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
