@@ -117,3 +117,14 @@ def test_shards_and_out_on_an_object_store_give_what_they_give_here(bucket, tmp_
         found.append(tables)
     assert found[0] == found[1]
     assert sum(len(table) for name, _, table in found[1] if name == "kept_ids.parquet") == result.kept > 0
+
+
+def test_a_pipe_in_place_of_a_file_is_an_error_and_not_waited_for(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "run.json")
+    place = Place(str(tmp_path / "run.json"))
+    with pytest.raises(StoreError, match="run.json: expected a regular file"):
+        place.read_json()
+    with pytest.raises(StoreError, match="run.json: expected a regular file"):
+        place.open()

@@ -87,6 +87,7 @@ class Place:
 
     def open(self) -> Any:
         """To read from, anywhere in it."""
+        self._check_regular()
         files, path = self._now()
         with _trying(self.url, "cannot be read"):
             return files.open(path, "rb", block_size=_AHEAD)
@@ -142,8 +143,14 @@ class Place:
             raise StoreError(f"{self.url}: cut off; delete it and run again")
         return np.frombuffer(data, dtype=kind).reshape(count, *shape[1:])
 
+    def _check_regular(self) -> None:
+        """Raise StoreError for a pipe or a device on this machine, which would hang or never end."""
+        if (path := self.local) is not None and path.exists() and not path.is_file() and not path.is_dir():
+            raise StoreError(f"{self.url}: expected a regular file; move it away, or name another folder")
+
     def _span(self, start: int, end: int | None) -> bytes:
         """Some bytes of the file in one go, fewer where it ends before."""
+        self._check_regular()
         files, path = self._found
         with _trying(self.url, "cannot be read"):
             return files.cat_file(path, start=start, end=end)
