@@ -10,7 +10,7 @@ demo: $(VENV)/ready
 	$(BIN)/secateur compare digits --methods dual --keep 0.1,0.3 --out demo-out --force
 
 test: $(VENV)/ready-dev
-	$(BIN)/pytest -m "not slow" --doctest-modules --doctest-glob=README.md
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --doctest-modules --doctest-glob=README.md
 
 slow: $(VENV)/ready-dev
 	$(BIN)/pytest -m slow -n 2 --ignore=tests/scale/test_ray.py tests
