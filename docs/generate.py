@@ -24,7 +24,7 @@ CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100}
 LEVEL = "Level: no farther apart than half a point or twice the spread of `random`, whichever is more."
 MARKS = {
     "†": "† A later recording on another machine.",
-    "‡": "‡ Not run again since the method changed: ties of `forgetting` are broken at random, `ssp` has a better k-means.",
+    "‡": "‡ Not run again since the method changed: how `forgetting` breaks ties, how `ssp` finds clusters.",
 }
 
 
