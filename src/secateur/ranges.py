@@ -75,8 +75,8 @@ class Range:
     def read(self, text: str, name: str) -> int | float:
         """The number that stands in a text. Raises SecateurError for anything else.
 
-            >>> Range(1, whole=True).read("3", "every"), Range(0).read("0.5", "rate")
-            (3, 0.5)
+        >>> Range(1, whole=True).read("3", "every"), Range(0).read("0.5", "rate")
+        (3, 0.5)
         >>> Range(1, whole=True).read("1e3", "batch")
         1000
         """
@@ -90,7 +90,8 @@ class Range:
 
 
 def _told(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{value:g}"
+    exact = isinstance(value, int) or (value == int(value) and abs(value) < 1e15)
+    return f"{int(value):,}" if exact else f"{value:g}"
 
 
 def _shown(value: object) -> str:
@@ -111,6 +112,7 @@ SOME = Range(1, 1_000_000, whole=True)
 NONE_OR_SOME = Range(0, 1_000_000, whole=True)
 AMOUNT = Range(0, 1_000_000)
 """A weight, a rate, a power: not negative."""
+ABOVE_0 = Range(0, above=True)
 POSITIVE = Range(0, 1_000_000, above=True)
 SEED = Range(0, 2**63 - 1, whole=True)
 THREADS = Range(1, 4096, whole=True)

@@ -323,7 +323,7 @@ def test_options_are_checked_when_they_are_made():
     with stop("features: expected standard or given"):
         Selecting(features="raw")
     for lr in (float("nan"), float("inf"), 0.0, -1.0):
-        with stop("lr: expected a finite number above 0, got"):
+        with stop("lr: expected a number above 0, got"):
             Selecting(lr=lr)
     for name in ("epochs", "components", "clusters"):
         with stop(f"{name}: expected"):

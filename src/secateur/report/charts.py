@@ -45,7 +45,7 @@ def score_histogram(scores: np.ndarray, kept: np.ndarray, *, title: str, bins: i
             tooltip=["low:Q", "high:Q", "fate:N", "examples:Q"],
         )
     )
-    return _finished(chart, height=220)
+    return finished(chart, height=220)
 
 
 def _edges(values: np.ndarray, bins: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def accuracy_against_keep(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if full is not None:
         rule = alt.Chart(alt.Data(values=[{"accuracy": full["accuracy"]}])).mark_rule(color=_INK, opacity=0.6)
         chart = chart + rule.encode(y="accuracy:Q")
-    return _finished(chart, height=300)
+    return finished(chart, height=300)
 
 
 def best_heard(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def _lines(values: list[dict[str, Any]], y: str, colour: str, title: str, form: 
     import altair as alt
 
     chart = alt.Chart(alt.Data(values=values)).mark_line(point=True)
-    return _finished(
+    return finished(
         chart.encode(
             x=alt.X("keep:Q", title="fraction kept", axis=alt.Axis(format="%")),
             y=alt.Y(f"{y}:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False)),
@@ -161,7 +161,7 @@ def accuracy_against_count(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     )
     y = alt.Y("accuracy:Q", title="test accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
     bars = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q", scale=alt.Scale(zero=False)), y2="high:Q")
-    return _finished(
+    return finished(
         bars + base.mark_line(point={"size": 70}).encode(y=y, tooltip=["rows:N", "per_class:Q", "accuracy:Q"]),
         height=300,
     )
@@ -177,9 +177,7 @@ def class_shares(names: Sequence[str], before: np.ndarray, after: np.ndarray) ->
         for name, share in zip(names, counts / counts.sum(), strict=True)
     ]
     colours = alt.Scale(domain=["all data", "kept"], range=[DROPPED, KEPT])
-    return _finished(
-        _bars(rows, "share", names, colours, "share of the data", "part"), height=max(120, 22 * len(names))
-    )
+    return finished(_bars(rows, "share", names, colours, "share of the data", "part"), height=max(120, 22 * len(names)))
 
 
 def class_accuracies(names: Sequence[str], runs: dict[str, Sequence[float | None]]) -> dict[str, Any]:
@@ -202,7 +200,7 @@ def class_accuracies(names: Sequence[str], runs: dict[str, Sequence[float | None
             tooltip=["class:N", "run:N", "accuracy:Q"],
         )
     )
-    return _finished(points, height=max(120, 20 * len(names)))
+    return finished(points, height=max(120, 20 * len(names)))
 
 
 def _bars(rows: list[dict[str, Any]], value: str, names: Sequence[str], colours: Any, title: str, part: str) -> Any:
@@ -221,78 +219,8 @@ def _bars(rows: list[dict[str, Any]], value: str, names: Sequence[str], colours:
     )
 
 
-def cluster_sizes(clusters: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Rows of each cluster (clusters,), what is left of them and what is kept, from the largest to the smallest."""
-    import altair as alt
-
-    order = np.argsort(-clusters["rows"], kind="stable")
-    rows = [
-        {"rank": int(place + 1), "rows": float(clusters[name][k]), "which": name}
-        for name in ("rows", "left", "kept")
-        for place, k in enumerate(order)
-    ]
-    colours = alt.Scale(domain=["rows", "left", "kept"], range=[DROPPED, "#8fb9a8", KEPT])
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_area(interpolate="step")
-        .encode(
-            x=alt.X("rank:Q", title="clusters, the largest first"),
-            y=alt.Y("rows:Q", title="rows", stack=None),
-            color=alt.Color("which:N", scale=colours, title=None),
-            tooltip=["rank:Q", "which:N", "rows:Q"],
-        )
-    )
-    return _finished(chart, height=240)
-
-
-def complexity(clusters: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Of each cluster d_intra * d_inter, and the fraction of what is left that is kept."""
-    import altair as alt
-
-    chart = (
-        alt.Chart(alt.Data(values=_points(clusters)))
-        .mark_circle(opacity=0.6, color=KEPT)
-        .encode(
-            x=alt.X("complexity:Q", title="complexity: d_intra times d_inter", scale=alt.Scale(zero=False)),
-            y=alt.Y("part:Q", title="kept of what is left", axis=alt.Axis(format="%")),
-            size=alt.Size("rows:Q", title="rows", scale=alt.Scale(range=[10, 300])),
-            tooltip=["cluster:Q", "rows:Q", "left:Q", "kept:Q", "complexity:Q"],
-        )
-    )
-    return _finished(chart, height=260)
-
-
-def cluster_map(clusters: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Centroids on a plane, by their places x and y (clusters,)."""
-    import altair as alt
-
-    none = alt.Axis(labels=False, ticks=False, grid=False)
-    chart = (
-        alt.Chart(alt.Data(values=_points(clusters)))
-        .mark_circle(opacity=0.75)
-        .encode(
-            x=alt.X("x:Q", title=None, axis=none, scale=alt.Scale(zero=False)),
-            y=alt.Y("y:Q", title=None, axis=none, scale=alt.Scale(zero=False)),
-            size=alt.Size("rows:Q", title="rows", scale=alt.Scale(range=[10, 400])),
-            color=alt.Color("part:Q", title="kept", scale=alt.Scale(range=["#d7e3dd", "#0d4a35"]), legend=None),
-            tooltip=["cluster:Q", "rows:Q", "left:Q", "kept:Q"],
-        )
-    )
-    return _finished(chart, height=380)
-
-
-def _points(clusters: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """A row a cluster, for a chart; what is nan, of an empty one, is left out."""
-    left = np.maximum(clusters["left"], 1)
-    columns = clusters | {"complexity": clusters["d_intra"] * clusters["d_inter"], "part": clusters["kept"] / left}
-    names = ("cluster", "rows", "left", "kept", "complexity", "part", "x", "y")
-    return [
-        {name: float(columns[name][k]) for name in names if np.isfinite(columns[name][k])}
-        for k in range(len(clusters["rows"]))
-    ]
-
-
-def _finished(chart: Any, *, height: int) -> dict[str, Any]:
+def finished(chart: Any, *, height: int) -> dict[str, Any]:
+    """A chart's specification, in the width of the page."""
     return dict(chart.properties(width="container", height=height, autosize="fit-x").configure(**_CONFIG).to_dict())
 
 

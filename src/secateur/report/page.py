@@ -14,6 +14,7 @@ from secateur.methods import Use
 from secateur.report import charts, condensed
 from secateur.report.condensed import Condensed
 from secateur.report.gallery import Gallery, galleries
+from secateur.select import limits
 from secateur.store.digests import verify_all
 from secateur.store.files import foreseen, read_json, replacing
 from secateur.store.gate import writing_into
@@ -23,8 +24,6 @@ from secateur.store.scoring import compute
 from secateur.store.tables import Subset
 
 _WAY = "restore the file that was damaged or edited, or start over in another --out"
-STARVED = 0.5
-"""A class is starved when it keeps less than this share of what the data set as a whole keeps."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +206,7 @@ def class_counts(subset: Subset, classes: int) -> tuple[np.ndarray, np.ndarray]:
 def starved(subset: Subset, classes: Sequence[str]) -> list[tuple[str, int, int]]:
     """Classes that keep less than half of their even share: name, kept, of."""
     before, after = class_counts(subset, len(classes))
-    fair = len(subset) / before.sum() * before
-    return [(classes[k], int(after[k]), int(before[k])) for k in np.flatnonzero(after < STARVED * fair).tolist()]
+    return [(classes[k], int(after[k]), int(before[k])) for k in limits.starved(before, after).tolist()]
 
 
 def _per_class_runs(material: Material) -> dict[str, Sequence[float | None]]:

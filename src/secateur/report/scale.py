@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from secateur.errors import StoreError, reason, refused
-from secateur.report import charts
+from secateur.report import charts, cluster_charts
 from secateur.report.page import environment, script_json, script_text
 from secateur.store.files import read_json, replacing
 from secateur.store.schemas import scale as schemas
@@ -77,7 +77,7 @@ def drawn(clusters: dict[str, np.ndarray]) -> list[tuple[str, str, dict[str, Any
     )
     where = "Centroids on the plane of their two directions of largest spread; darker ones keep more of what is left."
     return [
-        ("Cluster sizes before and after", sizes + some, charts.cluster_sizes(part)),
-        ("Complexity and what is kept", quota + some, charts.complexity(part)),
-        ("A map of the clusters", where + some, charts.cluster_map(part)),
+        ("Cluster sizes before and after", sizes + some, cluster_charts.cluster_sizes(part)),
+        ("Complexity and what is kept", quota + some, cluster_charts.complexity(part)),
+        ("A map of the clusters", where + some, cluster_charts.cluster_map(part)),
     ]

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 
 from secateur.errors import SecateurError
 from secateur.progress import Progress
+from secateur.ranges import ABOVE_0, SOME
 from secateur.scale import features
 from secateur.scale.indicators import Examples
-from secateur.scale.numbers import number, whole
 from secateur.scale.stage import Stage
 from secateur.scale.storage import Place
 from secateur.scale.subsets import write_table
@@ -40,10 +40,9 @@ class Selecting:
     cluster_by: str = "spectral"
 
     def __post_init__(self) -> None:
-        whole("components", self.components)
-        whole("epochs", self.epochs, high=10**6)
-        whole("clusters", self.clusters)
-        number("lr", self.lr, low=0, above=True)
+        for name in ("components", "epochs", "clusters"):
+            SOME.check(getattr(self, name), name)
+        ABOVE_0.check(self.lr, "lr")
         for name, allowed in (("pca", ("all", "subset")), ("features", ("standard", "given"))):
             if getattr(self, name) not in allowed:
                 raise SecateurError(f"{name}: expected {' or '.join(allowed)}, got {getattr(self, name)!r}")

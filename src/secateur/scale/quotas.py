@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from secateur.errors import SecateurError
+from secateur.ranges import ABOVE_0, SOME
 from secateur.registry import part_of
 from secateur.scale import choose, dedup
 from secateur.scale.dedup import PREFER, Prefer
 from secateur.scale.filters import total
-from secateur.scale.numbers import number, whole
 from secateur.scale.quota import largest_remainder, shares
 from secateur.scale.run import Clustered, Remaining, Run
 from secateur.scale.stage import Stage, numbered
@@ -49,8 +49,8 @@ class Choice:
             raise SecateurError("prefer: prototypes go by distance, so expected hard or easy; for any rows, by random")
         if not 0 <= self.floor <= 1:
             raise SecateurError(f"floor: expected a part of an even share, in [0, 1], got {self.floor}")
-        number("temperature", self.temperature, low=0, above=True)
-        whole("neighbours", self.neighbours)
+        ABOVE_0.check(self.temperature, "temperature")
+        SOME.check(self.neighbours, "neighbours")
         for knob in fields(self)[2:]:
             if knob.name not in KNOBS[self.by] and getattr(self, knob.name) != knob.default:
                 who = " or ".join(by for by, names in KNOBS.items() if knob.name in names)

@@ -9,6 +9,7 @@ import numpy as np
 
 from secateur.errors import SecateurError
 from secateur.progress import Progress
+from secateur.ranges import ROWS, SEED, Range
 from secateur.registry import part_of
 from secateur.scale import choose, cluster, dedup, filters, ids
 from secateur.scale.choose import Left
@@ -16,7 +17,6 @@ from secateur.scale.engines import Engine
 from secateur.scale.exchange import Bucket, buckets
 from secateur.scale.filters import Filter
 from secateur.scale.kmeans import Centroids
-from secateur.scale.numbers import number, whole
 from secateur.scale.shards import Columns, Survey
 from secateur.scale.stage import Stage, Summary, numbered
 from secateur.scale.storage import Folders, Place, together
@@ -42,8 +42,8 @@ class Clustering:
     def __post_init__(self) -> None:
         for name in ("clusters", "sample", "iterations", "unit_rows", "seed"):
             if (value := getattr(self, name)) is not None:
-                whole(name, value, low=0 if name == "seed" else 1)
-        number("border", self.border, low=0, high=2)
+                (SEED if name == "seed" else ROWS).check(value, name)
+        Range(0, 2).check(self.border, "border")
         if self.on_bad not in ("stop", "drop"):
             raise SecateurError(f"on_bad: expected stop or drop, got {self.on_bad!r}")
 

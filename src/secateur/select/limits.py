@@ -50,6 +50,20 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+STARVED = 0.5
+"""A class is starved when it keeps less than this part of its even share of what is kept."""
+
+
+def starved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The classes that keep too little, by number; before, after: the rows of each class (classes,).
+
+    >>> starved(np.array([100, 100]), np.array([30, 10]))  # an even share is 20 of each
+    array([], dtype=int64)
+    >>> starved(np.array([100, 100]), np.array([31, 9]))
+    array([1])
+    """
+    share = after.sum() / before.sum() * before
+    return np.flatnonzero(after < STARVED * share)
 
 
 def constrained(

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from secateur.methods import Method
+from secateur.select.limits import STARVED, starved
 
-HALF = 0.5
-"""A class is starved when it keeps less than this part of its even share of what is kept."""
 _NAMED = 5
 
 
@@ -23,8 +22,7 @@ def starved_warning(
 
     before, after: the examples of each class in the data and in the subset. floor: what every class keeps already.
     """
-    share = after.sum() / before.sum() * before
-    hungry = np.flatnonzero(after < HALF * share)
+    hungry = starved(before, after)
     if not hungry.size:
         return None
     worst = hungry[np.argsort(after[hungry] / before[hungry], kind="stable")][:_NAMED]
@@ -33,17 +31,15 @@ def starved_warning(
     nothing = int((after[hungry] == 0).sum())
     empty = f" ({nothing} of them nothing)" if nothing else ""
     what = f"{len(hungry)} of {np.count_nonzero(before)} classes keep less than half of their share{empty}"
-    return f"warning: {what}: {names}{more}; {_advice(before, after, share, hungry, method, floor)}"
+    return f"warning: {what}: {names}{more}; {_advice(before, after, hungry, method, floor)}"
 
 
-def _advice(
-    before: np.ndarray, after: np.ndarray, share: np.ndarray, hungry: np.ndarray, method: Method, floor: int
-) -> str:
+def _advice(before: np.ndarray, after: np.ndarray, hungry: np.ndarray, method: Method, floor: int) -> str:
     present, keep = int(np.count_nonzero(before)), int(after.sum())
     if keep < present:
         return f"{keep} rows cannot hold one of each: keep {present} rows or more, or merge small classes"
     ways = []
-    wanted = int(np.ceil(HALF * share[hungry]).max())
+    wanted = int(np.ceil(STARVED * after.sum() / before.sum() * before[hungry]).max())
     fitting = max((n for n in range(floor + 1, wanted + 1) if np.minimum(n, before).sum() <= keep), default=None)
     if fitting is not None:
         ways.append(f"--min-per-class {fitting} keeps as many of every class")

@@ -104,25 +104,6 @@ AnyRun = Annotated[dict[str, Any], holds(_prune_fault)]
 
 
 @with_config(LOOSE)
-class _Instructions(TypedDict):
-    version: Text
-    fingerprint: Text
-    columns: list[Text]
-    subsets: Annotated[int, Field(ge=3, le=10**6)]
-    seed: int
-    rows: Count
-    instructions: list[Text]
-
-
-def _instructions_fault(value: Any) -> str | None:
-    return fault_of(value, _Instructions) if "instructions" in value else None
-
-
-AnyInstructions = Annotated[dict[str, Any], holds(_instructions_fault)]
-"""Any run.json; where it is of `scale instructions`, all of it as it should be."""
-
-
-@with_config(LOOSE)
 class _Alike(TypedDict):
     size: Count
     ids: list[int | Text]
