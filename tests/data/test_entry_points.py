@@ -112,7 +112,7 @@ def test_one_hot_labels_are_refused_with_a_hint(form, tmp_path):
 
 @pytest.mark.parametrize(
     "value, message",
-    [({"a": 1}, "got a dict"), (np.zeros(1), "an array of one number"), ([1], "one number"), (b"\xff", "no UTF-8"),
+    [({"a": 1}, "got a dict"), (np.zeros(1), "an array of one number"), ([1], "one number"), (b"\xff", "not UTF-8"),
      (1j, "got a complex"), (float("inf"), "the number inf"), (1e300, r"the number 1e\+300"), (object(), "a object")],
 )  # fmt: skip
 def test_what_is_no_label_is_refused(value, message):

@@ -108,7 +108,7 @@ class TestSplits:
     def test_the_only_split_is_not_pruned_where_it_is_held_out(self, tmp_path):
         folder = str(write_folder(tmp_path / "d", split="test"))
         with pytest.raises(
-            DataError, match="the only split is test, and held-out rows are not pruned; pass --split test"
+            DataError, match="the only split is test, and held-out rows are not pruned by default; pass --split test"
         ):
             open_data(folder)
         assert len(open_data(folder, split="test").train) == 12
@@ -234,7 +234,7 @@ class TestCellsThatNameFiles:
         os.mkfifo(tmp_path / "d" / "pipe")
         (tmp_path / "d" / "link.png").symlink_to(tmp_path / "secret.png")
         data = self.table(tmp_path / "d" / "x.parquet", ["0.png", "0.png", "0.png", "0.png", name])
-        with pytest.raises(DataError, match="row 4.*(lies outside of|expected a regular file, found a pipe)"):
+        with pytest.raises(DataError, match="row 4.*(lies outside|expected a regular file, found a pipe)"):
             open_data(data)
         assert list(open_data(data, on_bad="skip").train.bad) == [4]
 

@@ -65,7 +65,7 @@ def test_a_lease_that_is_not_renewed_is_taken_and_its_former_holder_can_publish_
     with claimed(out) as second:
         second.publish({"result": {"kept": 2}}, second.folder("b"))
         for late in (lambda: first.publish({"result": {"kept": 1}}, first.folder("a")), lambda: first.begin(ABOUT)):
-            with pytest.raises(WrongData, match="another command took .* over while this one did not answer"):
+            with pytest.raises(WrongData, match="another command took .* over while this one was unresponsive"):
                 late()
     assert told(out)["result"] == {"kept": 2}
 

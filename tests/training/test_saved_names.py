@@ -78,9 +78,7 @@ JOBS = {
 @pytest.mark.parametrize("job", JOBS)
 def test_a_model_file_never_runs_its_author_s_code(job, few_digits, tmp_path, capfd):
     model = written(tmp_path / "sent" / "model.safetensors")
-    with pytest.raises(
-        SecateurError, match="does not come with secateur, and a file never decides which code runs|hidden units"
-    ):
+    with pytest.raises(SecateurError, match="is not built in, and a file never decides which code runs|hidden units"):
         JOBS[job](few_digits, model, tmp_path / "out")
 
 
@@ -183,14 +181,14 @@ def test_only_names_of_our_nets_are_taken_from_a_file(spec, tmp_path):
         ({"spec": "mlp:" + "9" * 2000}, "net"),
         ({"spec": "mlp:nan"}, "impossible net"),
         ({"spec": "mlp:1e9"}, "impossible net"),
-        ({"spec": "mlp:64"}, "it is not the net that it says it is"),
+        ({"spec": "mlp:64"}, "it is not the network it claims to be"),
         ({"spec": "mlp:hidden=1000000+1000000"}, "impossible net"),
         ({"spec": "resnet18:64", "shape": [3, 32, 32], "tensors": {"mean": torch.zeros(3), "spread": torch.ones(3)}},
          "impossible net|lacks"),
         ({"spec": "convnet5"}, "impossible net"),
         ({"spec": "resnet9:norm=group"}, "impossible net"),
-        ({"classes": 11}, "it is not the net that it says it is"),
-        ({"shape": [1, 9, 8]}, "it is not the net that it says it is"),
+        ({"classes": 11}, "it is not the network it claims to be"),
+        ({"shape": [1, 9, 8]}, "it is not the network it claims to be"),
         ({"shape": [2, 8, 8]}, "expected mean as 2 float32, got 1 float32"),
     ],
 )  # fmt: skip

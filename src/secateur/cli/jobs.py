@@ -153,7 +153,7 @@ def train(
     subset: Annotated[Path | None, typer.Option(help="the OUT folder of a pruning; all of the data by default")] = None,
     teacher: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a teacher")] = None,
     teacher_net: Annotated[
-        str | None, typer.Option(help="the net of the teacher, needed where it is your own and other than --net")
+        str | None, typer.Option(help="the teacher's network, if it is your own and differs from --net")
     ] = None,
     distill: o.Distill = "auto",
     adversary: o.Adversary = "off",

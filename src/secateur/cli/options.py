@@ -69,7 +69,7 @@ MinPerClass = Annotated[
     NONE_OR_ROWS,
     typer.Option(
         help="each class keeps at least so many, or all it has; by default 1 for methods that choose inside classes, "
-        "where that many rows are kept"
+        "if that many rows are kept"
     ),
 ]
 Features = Annotated[

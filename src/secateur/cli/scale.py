@@ -40,12 +40,12 @@ ScoreTop = Annotated[float | None, typer.Option(help="the highest fraction passe
 ScoreQuantiles = Annotated[str | None, typer.Option(help="from one to another, as 0.1,0.9")]
 TakeOver = Annotated[
     bool,
-    typer.Option("--take-over", help="OUT on a store: do not wait for the command that holds it, which then stops"),
+    typer.Option("--take-over", help="on an object store: take OUT over at once; the command that holds it stops"),
 ]
 SingleWriter = Annotated[
     bool,
     typer.Option(
-        "--unsafe-single-writer", help="OUT on a store without conditional writes: this is the only command there"
+        "--unsafe-single-writer", help="on an object store without conditional writes: no other command is using OUT"
     ),
 ]
 

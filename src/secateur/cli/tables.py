@@ -26,7 +26,7 @@ def compare(
         int, Range(1, 1_000, whole=True), typer.Option(help="how often each cell is selected and trained")
     ] = 1,
     repeat_recording: Annotated[
-        bool, typer.Option("--repeat-recording", help="record once a seed, so that the spread has the recording in it")
+        bool, typer.Option("--repeat-recording", help="record once per seed, so that the spread includes the recording")
     ] = False,
     net: o.Net = None,
     distill: Annotated[

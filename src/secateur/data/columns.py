@@ -53,8 +53,8 @@ class Columns:
         """
         if table.format["type"] == "custom":
             raise DataError(
-                "data: the table has a transform (with_transform), which would not be heard; pass it with "
-                "with_format(None), and map what the transform does"
+                "data: the table has a transform (with_transform), which would be ignored; apply it with "
+                "map() and pass the result"
             )
         table = table.with_format(None)
         input = guess_input(table, input, label)

@@ -59,8 +59,8 @@ def image_file(cell: Cell, homes: Sequence[Path] | None) -> Path:
         pass
     where = f"{homes[0]}" if homes else "the data"
     raise DataError(
-        f"{path}: lies outside of {where}, and names in a file are not followed there; put the images into the data, "
-        f"or open the table yourself in Python and pass it"
+        f"{path}: lies outside {where}, and paths read from a file must stay inside it; move the images there, or "
+        f"open the table in Python and pass it"
     )
 
 

@@ -33,7 +33,7 @@ def class_name(value: Any) -> str | None:
             value = value.decode()
         except UnicodeDecodeError:
             raise DataError(
-                f"label: expected text or a whole number, got bytes that are no UTF-8 ({value[:20]!r})"
+                f"label: expected text or a whole number, got bytes that are not UTF-8 ({value[:20]!r})"
             ) from None
     if isinstance(value, str):
         return str(value) if value.strip() else None

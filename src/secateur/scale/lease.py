@@ -94,7 +94,7 @@ def lost(place: Place) -> WrongData:
     """What a driver says that was stopped for so long that another took its place."""
     where = place.url.rpartition("/")[0]
     return WrongData(
-        f"out: another command took {where} over while this one did not answer; nothing of this one was published; "
+        f"out: another command took {where} over while this one was unresponsive; none of its results were published; "
         f"run it again when the other is done, or name another --out"
     )
 
@@ -115,8 +115,8 @@ def acquire(out: Place, *, at_least: int, take_over: bool, say: Callable[[str], 
             seen, since = (tag, record), time.monotonic()
             if (patience := max(mine, record["ttl"])) >= 5:
                 say(
-                    f"{out.url} is held by {_who(record)}; waiting up to {patience:g} s for a sign of it "
-                    f"(--take-over does not wait)"
+                    f"{out.url} is held by {_who(record)}; waiting up to {patience:g} s to see whether it is still "
+                    f"running (--take-over does not wait)"
                 )
         elif not free and seen is not None and tag != seen[0]:
             raise WrongData(

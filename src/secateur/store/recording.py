@@ -85,7 +85,9 @@ class Recording:
         if attributes["format"] != FORMAT:
             raise StoreError(f"{path}: expected a recording of format {FORMAT}, got {attributes['format']}")
         if odd := sorted(set(attributes["fields"]) - set(RECORDED)):
-            raise StoreError(f"{path}: has the field {odd[0]}, which this version does not know; use the one it is of")
+            raise StoreError(
+                f"{path}: has the field {odd[0]}, which this version does not know; use the version that made it"
+            )
         recording = cls(path, attributes)
         for field in attributes["fields"]:  # so that no size is believed that the arrays do not have
             if has_array(path, field):

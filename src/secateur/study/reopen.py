@@ -69,7 +69,7 @@ def _about(out: Out) -> _Data:
     read = found.get("reading")
     if odd := sorted(set(read if isinstance(read, Mapping) else ()) - set(_Reading.model_fields) - {"cache", "memory"}):
         raise WrongData(
-            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the one it is of"
+            f"data: {out.path} was read with {odd[0]}, which this version does not know; use the version that made it"
         )
     try:
         return _Data.model_validate(dict(found))

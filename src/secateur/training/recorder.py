@@ -156,7 +156,7 @@ class Recorder:
             told = (
                 f"{self.path}: {unseen} of {self.examples} ids were not seen in the first epoch, and scores need every "
                 "row in it; likely the DataLoader has drop_last=True, or a sampler that leaves rows out: use "
-                "drop_last=False, or pass partial=True if it is on purpose"
+                "drop_last=False, or pass partial=True if that is intended"
             )
             warnings.warn(told, RowsNotSeen, stacklevel=3)
 

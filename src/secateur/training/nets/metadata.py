@@ -73,7 +73,7 @@ def trusted_spec(path: Path, spec: str, named: Collection[str | None], *, option
         if own == spec:
             return own
     raise SecateurError(
-        f"{path}: says that its net is {spec!r}, which does not come with secateur, and a file never decides which "
+        f"{path}: says that its net is {spec!r}, which is not built in, and a file never decides which "
         f"code runs; if that is your own net, name it yourself with {option}"
     )
 
@@ -104,12 +104,12 @@ def compare(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Te
     """Raise StoreError unless the tensors of a file have the names, shapes and kinds that a net expects."""
     if odd := sorted(tensors.keys() ^ expected.keys()):
         which = "lacks" if odd[0] in expected else "holds an unknown"
-        raise StoreError(f"{path}: {which} {odd[0]}, so it is not the net that it says it is; the file is damaged")
+        raise StoreError(f"{path}: {which} {odd[0]}, so it is not the network it claims to be; the file is damaged")
     for name, like in expected.items():
         found = tensors[name]
         if found.shape != like.shape or found.dtype != like.dtype:
             raise StoreError(
-                f"{path}: expected {name} as {_kind(like)}, {_told(found)}, so it is not the net that it says it is"
+                f"{path}: expected {name} as {_kind(like)}, {_told(found)}, so it is not the network it claims to be"
             )
 
 
