@@ -60,7 +60,7 @@ def only_split(splits: Mapping[str, Any]) -> str:
         return name
     if len(splits) == 1:
         raise DataError(
-            f"split: the only split is {name}, and held-out rows are not pruned by default; pass --split {name} to prune "
-            f"it"
+            f"split: the only split is {name}, and held-out rows are not pruned by default; pass --split {name} to "
+            f"prune it"
         )
     raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")
