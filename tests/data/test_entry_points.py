@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from secateur.data.labels import class_name
-from secateur.data.pixels import as_array, vector
+from secateur.data.decoding.labels import class_name
+from secateur.data.decoding.pixels import as_array, vector
 from secateur.data.source import open_data
 from secateur.errors import DataError
 from tests.data.made import image_table, pixels, png

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pytest
 
-from secateur.data.listing import listed
+from secateur.data.layouts.listing import listed
 from secateur.data.source import open_data
 from secateur.errors import DataError
 from tests.data.made import CLASSES, image_table, pixels, png, write_folder, write_parquet

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from secateur.data import images
-from secateur.data.images import decode, encoded_bytes
+from secateur.data.decoding import images
+from secateur.data.decoding.images import decode, encoded_bytes
 from secateur.data.source import open_data
 from secateur.errors import DataError
 from tests.data.made import image_table, pixels, png

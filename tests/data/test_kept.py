@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 
-from secateur.data.kept import write_kept
 from secateur.data.source import open_data
+from secateur.data.writers.kept import write_kept
 from secateur.errors import SecateurError
 from tests.data.made import CLASSES, image_table, pixels, png, write_folder, write_parquet
 

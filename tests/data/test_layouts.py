@@ -2,9 +2,9 @@
 
 import pytest
 
-from secateur.data.layouts import BOOKKEEPING, EMPTY, OTHER, UNREAD, Described, lay_out
-from secateur.data.listing import HIDDEN, SAVED, Listing
-from secateur.data.places import Asked
+from secateur.data.layouts.listing import HIDDEN, SAVED, Listing
+from secateur.data.layouts.places import Asked
+from secateur.data.layouts.rules import BOOKKEEPING, EMPTY, OTHER, UNREAD, Described, lay_out
 from secateur.errors import DataError
 
 NONE = Asked(label="none")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from secateur.data.kept import write_kept
 from secateur.data.parts import hold_out, stratified
 from secateur.data.source import UNLABELLED, open_data
 from secateur.data.tensors import Tensors
+from secateur.data.writers.kept import write_kept
 from secateur.errors import DataError
 from tests.data.made import image_table, pixels, png, write_folder
 

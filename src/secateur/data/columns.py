@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secateur.data.labels import NO_LABELS, WITHOUT
-from secateur.data.rows import ImageRows, Rows, VectorRows
+from secateur.data.decoding.labels import NO_LABELS, WITHOUT
+from secateur.data.decoding.rows import ImageRows, Rows, VectorRows
 from secateur.errors import DataError
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y", "fine_label")

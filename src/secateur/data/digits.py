@@ -3,8 +3,8 @@
 import numpy as np
 
 from secateur.data.columns import Columns
+from secateur.data.decoding.images import encode
 from secateur.data.found import Found
-from secateur.data.images import encode
 
 _TEST_ROWS = 360
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.columns import Columns
+from secateur.data.decoding.labels import WITHOUT
 from secateur.data.found import Form, Found
-from secateur.data.labels import WITHOUT
-from secateur.data.layouts import Described, Layout, holds_images, lay_out
-from secateur.data.listing import Listing, is_saved, listed, our_run
-from secateur.data.metadata import describe
-from secateur.data.places import Asked, Part
-from secateur.data.splits import ALL, within
-from secateur.data.tables import by_split_column
+from secateur.data.layouts.listing import Listing, is_saved, listed, our_run
+from secateur.data.layouts.metadata import describe
+from secateur.data.layouts.places import Asked, Part
+from secateur.data.layouts.rules import Described, Layout, holds_images, lay_out
+from secateur.data.layouts.split_column import by_split_column
+from secateur.data.layouts.splits import ALL, within
 from secateur.errors import DataError, described, reason
 from secateur.store.owned import is_run_folder
 from secateur.untrusted import folder_name, read_regular

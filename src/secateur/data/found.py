@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from secateur.data.rows import Rows
+from secateur.data.decoding.rows import Rows
 
 Form = Literal["digits", "folder", "parquet", "saved", "hub", "arrays"]
 

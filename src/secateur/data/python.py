@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from secateur.data.columns import Columns
+from secateur.data.decoding.labels import NO_LABELS, class_name
+from secateur.data.decoding.pixels import as_array, plain_array
+from secateur.data.decoding.rows import ArrayRows, DatasetRows, Rows, input_of
 from secateur.data.found import Found, Labelled
-from secateur.data.labels import NO_LABELS, class_name
-from secateur.data.pixels import as_array, plain_array
-from secateur.data.rows import ArrayRows, DatasetRows, Rows, input_of
-from secateur.data.tables import by_split_column
+from secateur.data.layouts.split_column import by_split_column
 from secateur.errors import DataError
 
 _INPUT_KEYS = ("image", "img", "pixel_values", "x", "input", "features")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from secateur.data.labels import WITHOUT
+from secateur.data.decoding.labels import WITHOUT
 from secateur.errors import DataError
 
 Labels = Int[np.ndarray, " examples"]

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from secateur.data.decoding.labels import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
+from secateur.data.decoding.rows import ImageRows, Rows
+from secateur.data.decoding.scan import scan
 from secateur.data.found import Form, Found, Labelled
-from secateur.data.labels import NO_LABELS, WITHOUT, class_names, class_numbers, class_order
+from secateur.data.layouts.splits import HELD_OUT, choose_split, only_split
 from secateur.data.rare import check_told_apart, rare_rows
-from secateur.data.rows import ImageRows, Rows
-from secateur.data.scan import scan
-from secateur.data.splits import HELD_OUT, choose_split, only_split
 from secateur.errors import DataError
 from secateur.ranges import BYTES, SIDE, in_ranges
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from secateur.data.scan import fitted
+from secateur.data.decoding.scan import fitted
 from secateur.data.source import Split
 from secateur.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.data.images import decode
+from secateur.data.decoding.images import decode
 from secateur.errors import DataError
 from secateur.scale.shards import Columns, Unit, opened
 

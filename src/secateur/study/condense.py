@@ -15,8 +15,8 @@ from secateur.condensation.distribution import IDM
 from secateur.condensation.frame import Canvas, Ground, begin, finished, grow, side_of
 from secateur.condensation.real import STARTS
 from secateur.condensation.state import keep, restore
-from secateur.data.images import encode
-from secateur.data.synthetic import contact_sheet, write_synthetic, write_test
+from secateur.data.decoding.images import encode
+from secateur.data.writers.synthetic import contact_sheet, write_synthetic, write_test
 from secateur.errors import NonFiniteError, SecateurError, StoreError, WrongData
 from secateur.methods.condensers import CONDENSERS as ROWS
 from secateur.ranges import AMOUNT, NONE_OR_SOME, SEED, SOME, THREADS, Range, in_ranges

@@ -13,9 +13,9 @@ from secateur.condensation import CONDENSERS, Real
 from secateur.condensation.frame import Ground, begin, side_of
 from secateur.condensation.mosaic import SIDE
 from secateur.condensation.real import STARTS
-from secateur.data.mined import mined_rows
 from secateur.data.source import Source
-from secateur.data.synthetic import write_joint
+from secateur.data.writers.mined import mined_rows
+from secateur.data.writers.synthetic import write_joint
 from secateur.errors import SecateurError
 from secateur.ranges import AMOUNT, FLAG, NONE_OR_SOME, SOME, Range, check_fields
 from secateur.registry import unknown

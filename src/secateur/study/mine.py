@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from secateur.data.mined import write_mined
 from secateur.data.source import Source
 from secateur.data.tensors import Tensors
+from secateur.data.writers.mined import write_mined
 from secateur.errors import SecateurError, reason
 from secateur.ranges import ROWS, SEED, SHARE, SOME, THREADS, in_ranges
 from secateur.select.prototypes import check_limits, judge, prototypes, surest

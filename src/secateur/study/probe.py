@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secateur.data.decoding.rows import ImageRows
 from secateur.data.embeddings import read_embeddings
-from secateur.data.rows import ImageRows
 from secateur.store.files import remove
 from secateur.store.probed import BLOCK, Probed, ProbeWriter
 from secateur.store.recording import Recording, RecordingWriter

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from secateur.data.kept import write_kept
 from secateur.data.source import Source
+from secateur.data.writers.kept import write_kept
 from secateur.errors import SecateurError
 from secateur.methods import Method, Setting, default_method
 from secateur.methods import method as find_method

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from secateur.data.labels import NO_LABELS
+from secateur.data.decoding.labels import NO_LABELS
 from secateur.data.source import Source, open_data
 from secateur.dynamic import Rule, spec_of
 from secateur.dynamic import rule as find_rule

@@ -1,17 +1,17 @@
-"""Which images are which splits, and of which class. The rules are in `secateur.data.layouts`."""
+"""Which images are which splits, and of which class. The rules are in `secateur.data.layouts.rules`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from secateur.data.columns import LABEL_NAMES
-from secateur.data.labels import NO_LABELS
-from secateur.data.places import Asked, Part, Place, placed, some, unwrapped
-from secateur.data.splits import ALL, HELD_OUT, whole, within
+from secateur.data.decoding.labels import NO_LABELS
+from secateur.data.layouts.places import Asked, Part, Place, placed, some, unwrapped
+from secateur.data.layouts.splits import ALL, HELD_OUT, whole, within
 from secateur.errors import DataError
 
 if TYPE_CHECKING:
-    from secateur.data.layouts import Described
+    from secateur.data.layouts.rules import Described
 
 NOT_NAMED = "images of no split that was named"
 NOT_DESCRIBED = "images that the metadata does not name"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from secateur.data.labels import NO_LABELS
-from secateur.data.splits import whole, within
+from secateur.data.decoding.labels import NO_LABELS
+from secateur.data.layouts.splits import whole, within
 from secateur.errors import DataError
 
 SPLIT = "split"

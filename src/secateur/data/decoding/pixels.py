@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from secateur.data.images import pixels_of
+from secateur.data.decoding.images import pixels_of
 from secateur.errors import DataError, reason
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from secateur.data.kept import cell, input_column
 from secateur.data.source import Source, Split
+from secateur.data.writers.kept import cell, input_column
 from secateur.store.files import replacing
 
 BLOCK = 1000

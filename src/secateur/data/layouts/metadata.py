@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from secateur.data.columns import LABEL_NAMES
-from secateur.data.kinds import is_metadata
-from secateur.data.labels import NO_LABELS, class_name
-from secateur.data.layouts import Described
+from secateur.data.decoding.labels import NO_LABELS, class_name
+from secateur.data.layouts.kinds import is_metadata
+from secateur.data.layouts.rules import Described
 from secateur.errors import DataError, reason
 from secateur.untrusted import read_regular
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from secateur.data.columns import Columns
-from secateur.data.copies import write_images
-from secateur.data.images import encode
+from secateur.data.decoding.images import encode
 from secateur.data.source import Source, Split
+from secateur.data.writers.copies import write_images
 from secateur.errors import DataError
 from secateur.store.files import replacing
 from secateur.untrusted import literal

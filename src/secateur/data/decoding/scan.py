@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.data.rows import Rows
+from secateur.data.decoding.rows import Rows
 from secateur.errors import DataError
 
 _BLOCK = 1024

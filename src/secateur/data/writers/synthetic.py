@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from secateur.data.images import encode
-from secateur.data.kept import input_column
-from secateur.data.mined import write_beside, write_part
+from secateur.data.decoding.images import encode
 from secateur.data.source import Source
+from secateur.data.writers.kept import input_column
+from secateur.data.writers.mined import write_beside, write_part
 from secateur.store.files import replacing
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from secateur.data.columns import Columns
 from secateur.data.found import Labelled
-from secateur.data.splits import HELD_OUT, whole
+from secateur.data.layouts.splits import HELD_OUT, whole
 
 COLUMN = "split"
 

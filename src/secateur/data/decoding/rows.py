@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from secateur.data.images import decode, encoded_bytes, image_file
-from secateur.data.pixels import as_array, vector
+from secateur.data.decoding.images import decode, encoded_bytes, image_file
+from secateur.data.decoding.pixels import as_array, vector
 from secateur.errors import DataError, reason
 
 

@@ -1,10 +1,10 @@
-"""Which parquet files are which splits. The rules are in `secateur.data.layouts`."""
+"""Which parquet files are which splits. The rules are in `secateur.data.layouts.rules`."""
 
 import re
 from collections.abc import Sequence
 
-from secateur.data.places import Asked, Part, Place, placed, some
-from secateur.data.splits import ALL, within
+from secateur.data.layouts.places import Asked, Part, Place, placed, some
+from secateur.data.layouts.splits import ALL, within
 from secateur.errors import DataError
 
 NOT_NAMED = "files of no split that was named"

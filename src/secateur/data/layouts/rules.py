@@ -30,11 +30,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from secateur.data.kinds import is_image, is_metadata, is_other_table, is_parquet, may_be_data
-from secateur.data.layout_images import lay_out_images
-from secateur.data.layout_tables import lay_out_tables
-from secateur.data.listing import OURS, SAVED, Listing
-from secateur.data.places import Asked, Part, some
+from secateur.data.layouts.image_files import lay_out_images
+from secateur.data.layouts.kinds import is_image, is_metadata, is_other_table, is_parquet, may_be_data
+from secateur.data.layouts.listing import OURS, SAVED, Listing
+from secateur.data.layouts.places import Asked, Part, some
+from secateur.data.layouts.table_files import lay_out_tables
 from secateur.errors import DataError
 
 BOOKKEEPING = "files that Spark and others keep for themselves"

@@ -1,0 +1,1 @@
+"""From stored cells to numbers: images, pixels, vectors, labels, and one pass over a split."""

@@ -1,0 +1,1 @@
+"""Writing data sets: what was kept, mined or condensed."""
