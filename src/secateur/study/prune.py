@@ -84,18 +84,9 @@ def prune(
             adversary=adversary, half_a_run=chosen.half_a_run and not taught,
         )  # fmt: skip
         student_of = partial(
-            plan_run,
-            work,
-            f"{chosen.name}, keep {keep}",
-            net=net,
-            recipe=recipe,
-            epochs=epochs,
-            budget=budget,
-            seed=seed,
-            teacher=work.out / "model.safetensors" if taught else None,
-            distill=distill,
-            adversary=adversary,
-        )
+            plan_run, work, f"{chosen.name}, keep {keep}", net=net, recipe=recipe, epochs=epochs, budget=budget,
+            seed=seed, teacher=work.out / "model.safetensors" if taught else None, distill=distill, adversary=adversary,
+        )  # fmt: skip
         count = resolve_keep(keep, len(work.source.train.usable))
         needs = Needs.of(work, plan, [chosen], [count], features)
         student_of(like=count, margins=np.zeros(len(work.source.train)))  # what is impossible stops here
