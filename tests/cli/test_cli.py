@@ -50,8 +50,8 @@ OPTIONS = {
     "--repeat-recording --rules --teachers --validate",
     "plan": f"{COMMON} {READING} --budget --epochs --kernel --keep --method --net --new-head --reach "
     f"--recipe --start --subset {RECORDING}",
-    "scale embed": "--batch --by --cache --device --force --id --input --json --label --memory --on-bad --out --rows "
-    "--size --split --text",
+    "scale embed": f"{STORE} --batch --by --cache --device --force --id --input --json --label --memory --net --on-bad "
+    "--out --rows --size --split --text",
     "scale cluster": SHARDS,
     "scale filter": f"{SHARDS} {FILTER}",
     "scale dedup": f"{SHARDS} {DEDUP}",

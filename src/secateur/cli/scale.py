@@ -239,6 +239,7 @@ def embed(
     by: Annotated[
         str, typer.Option(help="an OUT folder, timm:NAME, transformers:NAME, package.module:function, or input")
     ],
+    net: Annotated[str | None, typer.Option(help="the net of your own that OUT holds, package.module:function")] = None,
     text: Annotated[str | None, typer.Option(help="DATA is parquet shards, and this the column to embed")] = None,
     id: Annotated[str, typer.Option("--id", help="with --text: the column of ids; without it, row numbers")] = "id",
     out: ScaleOut = "secateur-shards",
@@ -252,17 +253,22 @@ def embed(
     memory: o.Memory = None,
     cache: o.Cache = None,
     device: o.Device = "auto",
+    take_over: TakeOver = False,
+    unsafe_single_writer: SingleWriter = False,
     force: o.Force = False,
     json: o.AsJson = False,
 ) -> None:
     """Embed a data set, or texts, into shards, to be pruned: by the net of a run, or one trained elsewhere."""
     from secateur.errors import SecateurError
+    from secateur.scale import How
     from secateur.scale.embed import embed as images
     from secateur.scale.texts import embed_texts
 
-    own = {"input": input, "label": label, "split": split, "size": size, "cache": cache, "memory": memory, "rows": rows}
+    own = {"input": input, "label": label, "split": split, "size": size, "cache": cache, "memory": memory, "rows": rows,
+           "net": net}  # fmt: skip
     given = {name: value for name, value in own.items() if value is not None}
-    how: dict[str, Any] = {"by": by, "out": out, "batch": batch, "device": device, "force": force, "quiet": json}
+    how: dict[str, Any] = {"by": by, "out": out, "batch": batch, "device": device, "force": force, "quiet": json,
+                           "claiming": How(take_over, unsafe_single_writer)}  # fmt: skip
     if text is not None:
         if given:
             raise SecateurError(f"{next(iter(given))}: is of data sets; with --text, each shard gives one of its own")
@@ -274,7 +280,7 @@ def embed(
     else:
         show.pairs(
             [
-                ["shards", f"{len(found)} in {out}"],
+                ["shards", f"{len(found)} in {found[0].url.rpartition('/')[0] if found else out}"],
                 ["next", f"secateur scale prune {out} --keep 0.3 --by random --dedup-to 0.9 --write shards"],
             ]
         )

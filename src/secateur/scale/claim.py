@@ -53,7 +53,7 @@ HOW = How()
 
 @dataclass
 class Claim:
-    """OUT while it is ours. about: what run.json says."""
+    """OUT while it is ours. about: what run.json says, or the `file` that stands for it."""
 
     out: Place
     ours: Sequence[str]
@@ -61,6 +61,7 @@ class Claim:
     held: lease.Lease | None = None
     tag: str | None = None
     safe: bool = True
+    file: str = RUN
 
     @property
     def _local(self) -> bool:
@@ -81,7 +82,7 @@ class Claim:
         self._write(self._numbers(cleared=True) | about)
         if self._local:
             for name in self.ours:
-                if name != RUN:
+                if name != self.file:
                     (self.out / name).remove()
         else:
             self._clean(stages=True)
@@ -122,18 +123,18 @@ class Claim:
 
     def _write(self, about: dict[str, Any]) -> None:
         if self._local:
-            (self.out / RUN).write_json(about)
+            (self.out / self.file).write_json(about)
         else:
-            tag = swap.write(self.out / RUN, about, self.tag, safe=self.safe)
+            tag = swap.write(self.out / self.file, about, self.tag, safe=self.safe)
             if tag is None:
-                raise lease.lost(self.out / RUN)
+                raise lease.lost(self.out / self.file)
             self.tag = tag
         self.about = about
 
     def _clean(self, *, stages: bool = False) -> None:
         """Delete what counts no longer, and what versions before this one left in OUT itself."""
         there = self.out.names()
-        gone = [self.out / name for name in self.ours if name in there and name != RUN]
+        gone = [self.out / name for name in self.ours if name in there and name != self.file]
         stay = {*self.about.get("also", ()), str(self.about.get("generation", "")).rpartition("/")[2]}
         for name in (self.out / GENERATIONS).names():
             if _number(name) < self.about["floor"] and name not in stay:
@@ -146,31 +147,37 @@ class Claim:
 
 @contextmanager
 def held(
-    out: Place, ours: Sequence[str], judge: Judge, how: How = HOW, *, say: Callable[[str], None] = lambda text: None
+    out: Place,
+    ours: Sequence[str],
+    judge: Judge,
+    how: How = HOW,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    file: str = RUN,
 ) -> Iterator[Claim]:
     """Claim OUT, and let it go at the end. Nothing is written before `judge` has nothing against it.
 
-    ours: names of everything that is written there. Raises WrongData where another command is at work in OUT, and
-    SecateurError where a store cannot tell one writer from two.
+    ours: names of everything that is written there; file: the one that says whose it is. Raises WrongData where another
+    command is at work in OUT, and SecateurError where a store cannot tell one writer from two.
     """
-    _judged(out, judge)
+    _judged(out, judge, file)
     if (path := out.local) is not None:
         with _made(path), locked(path):
-            yield Claim(out, ours, _judged(out, judge))  # once more: now nobody else writes
+            yield Claim(out, ours, _judged(out, judge, file), file=file)  # once more: now nobody else writes
         return
     if how.single_writer:
-        about, _ = swap.read(out / RUN)
-        yield _fenced(out, ours, judge, None, 1 + _epoch(about), safe=False)
+        about, _ = swap.read(out / file)
+        yield _fenced(Claim(out, ours, {}, safe=False, file=file), judge, 1 + _epoch(about))
         return
     if lease.NAME not in out.names() and not swap.is_conditional(out):
         raise SecateurError(
             f"out: {out.url} has no conditional writes, so two commands could mix their files there; make sure that "
             f"this is the only one and say --unsafe-single-writer, or write to a local folder or to S3"
         )
-    about, _ = swap.read(out / RUN)
+    about, _ = swap.read(out / file)
     mine = lease.acquire(out, at_least=_epoch(about), take_over=how.take_over, say=say)
     try:
-        yield _fenced(out, ours, judge, mine, mine.epoch, safe=True)
+        yield _fenced(Claim(out, ours, {}, mine, file=file), judge, mine.epoch)
     finally:
         with suppress(SecateurError):
             mine.release()
@@ -191,24 +198,23 @@ def _made(path: Path) -> Iterator[None]:
                     folder.rmdir()
 
 
-def _fenced(
-    out: Place, ours: Sequence[str], judge: Judge, mine: lease.Lease | None, epoch: int, *, safe: bool
-) -> Claim:
+def _fenced(claim: Claim, judge: Judge, epoch: int) -> Claim:
     """The claim, after which whoever held OUT before can make nothing count."""
-    found, tag = swap.read(out / RUN)
-    about = checked(found, out)
-    if safe and about.get("epoch", 0) >= epoch:
-        raise lease.lost(out / RUN)
+    out = claim.out
+    found, claim.tag = swap.read(out / claim.file)
+    about = checked(found, out, claim.file)
+    if claim.safe and about.get("epoch", 0) >= epoch:
+        raise lease.lost(out / claim.file)
     judge(about, visible(out))
-    claim = Claim(out, ours, about and about | {"epoch": epoch, "floor": about.get("floor", 0)}, mine, tag, safe)
+    claim.about = about and about | {"epoch": epoch, "floor": about.get("floor", 0)}
     claim.fence()
     if not about:
         claim.about = {"epoch": epoch, "floor": 0}
     return claim
 
 
-def _judged(out: Place, judge: Judge) -> dict[str, Any]:
-    about = told(out)
+def _judged(out: Place, judge: Judge, file: str) -> dict[str, Any]:
+    about = told(out, file)
     judge(about, visible(out))
     return about
 
@@ -218,12 +224,12 @@ def visible(out: Place) -> list[str]:
     return [name for name in out.names() if not name.startswith(".")]
 
 
-def told(out: Place) -> dict[str, Any]:
+def told(out: Place, file: str = RUN) -> dict[str, Any]:
     """What run.json says, {} where there is none. Raises WrongData where it is not as it was written."""
-    if RUN not in out.names():
+    if file not in out.names():
         return {}
     try:
-        return checked((out / RUN).read_json(Any), out)
+        return checked((out / file).read_json(Any), out, file)
     except StoreError as error:
         what = reason(error).partition("; delete it")[0]  # without it OUT would be nobody's
         raise WrongData(f"out: {what}; put the file back, or name another --out") from None
@@ -234,7 +240,7 @@ def results(out: Place, about: dict[str, Any]) -> Place:
     return out / about["generation"] if "generation" in about else out
 
 
-def checked(about: Any, out: Place) -> dict[str, Any]:
+def checked(about: Any, out: Place, file: str = RUN) -> dict[str, Any]:
     """What a run.json says, as far as it is relied on."""
     if about is None:
         return {}
@@ -245,7 +251,7 @@ def checked(about: Any, out: Place) -> dict[str, Any]:
     if wrong is None and ({"shards", "instructions"} & about.keys()) and "fingerprint" not in about:
         wrong = "it has no fingerprint"
     if wrong:
-        raise WrongData(f"out: {out.url}/{RUN} was changed ({wrong}); put it back, or name another --out")
+        raise WrongData(f"out: {out.url}/{file} was changed ({wrong}); put it back, or name another --out")
     return dict(about)
 
 
@@ -268,6 +274,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "instructions": _urls,
     "columns": _urls,
     "rows": _count,
+    "parts": _count,
     "dims": _count,
     "subsets": _count,
     "seed": lambda value: isinstance(value, int),

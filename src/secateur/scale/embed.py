@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,37 @@ import torch
 
 from secateur.data.source import Source, open_data
 from secateur.data.tensors import Tensors
-from secateur.errors import SecateurError, WrongData
+from secateur.errors import SecateurError
 from secateur.progress import Progress
+from secateur.scale.claim import HOW, How
+from secateur.scale.embedded import SOURCE, Shards, claimed
 from secateur.scale.storage import Place
 from secateur.training.embedders import Embedder, embedder
 from secateur.training.machine import pick_device
+from secateur.training.nets import model_in
 
 
 def embed(
     data: Any,
     *,
     by: str,
+    net: str | None = None,
     out: str = "secateur-shards",
     rows: int = 65_536,
     batch: int = 256,
     device: str = "auto",
     force: bool = False,
     quiet: bool = False,
+    claiming: How = HOW,
     **reading: Any,
 ) -> list[Place]:
     """Write parquet shards of `rows` rows: id (row number of the data), embedding (float16), label and file if known.
 
     by: the OUT folder or model file of a run, whose features are taken; `timm:NAME`, `transformers:NAME`,
-    `package.module:function` or `input`, see `secateur.training.embedders`. out: a folder or URL. A stopped run goes on
-    after its last whole shard. Rows that cannot be read are left out where `on_bad="skip"`.
+    `package.module:function` or `input`, see `secateur.training.embedders`; net: the net of your own that such a file
+    holds. out: a folder or URL; on an object store the shards lie in a folder below it. One command at a time writes
+    there; claiming: what to do about another. A stopped run goes on after its last whole shard. Rows that cannot be
+    read are left out where `on_bad="skip"`.
 
     Raises DataError for data that cannot be read; SecateurError for embeddings beyond float16; WrongData for an OUT of
     other data or of another embedder.
@@ -45,37 +53,36 @@ def embed(
     progress.say(source.told)
     progress.say(source.ignored)
     tensors = Tensors(source.train, pick_device(device))
-    net = embedder(by, shape=tensors.shape, device=tensors.device)
-    claim(place, {"fingerprint": source.fingerprint, "by": by, "rows": rows}, force=force)
-    if source.root is not None:  # where a report finds the images that `file` names
-        with (place / "_source.txt").writing() as file:
-            file.write(str(source.root.resolve()).encode())
-    ids, there = source.train.usable, set(place.names())
-    starts = range(0, len(ids), rows)
-    names = [f"part-{number:06d}.parquet" for number in range(len(starts))]
-    with progress.stage("embedding") as advance:
-        for name, start in zip(names, starts, strict=True):
-            part = ids[start : start + rows]
-            if name not in there:
-                _write(place / name, source, part, _embedded(net, tensors, part, batch))
-            advance(start + len(part), len(ids))
-    return [place / name for name in names]
+    model = embedder(by, shape=tensors.shape, device=tensors.device, named=() if net is None else (net,))
+    asked = {"fingerprint": source.fingerprint, "by": by, "rows": rows, **_model(by)}
+    parts, same = math.ceil(len(source.train.usable) / rows), (batch, tensors.device.type)
+    with claimed(place, asked, parts, claiming, same=same, force=force, say=progress.say) as shards:
+        if source.root is not None and place.local is not None:  # where a report finds the images that `file` names
+            with (place / SOURCE).writing() as file:
+                file.write(str(source.root.resolve()).encode())
+        with progress.stage("embedding") as advance:
+            _fill(shards, source, rows, lambda part: _embedded(model, tensors, part, batch), advance)
+        shards.publish()
+        return list(shards)
 
 
-def claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
-    """Make a folder that of these embeddings; others stop it, unless `force`, and anything else does."""
-    names = place.names()
-    if force:
-        for name in names:
-            if name in ("_embed.json", "_source.txt") or name.startswith("part-"):
-                (place / name).remove()
-    elif "_embed.json" in names:
-        if (before := (place / "_embed.json").read_json(dict[str, Any])) != asked:
-            changed = ", ".join(f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v)
-            raise WrongData(f"out: {place.url} holds other embeddings ({changed}); name another --out, or --force")
-    elif [name for name in names if not name.startswith(".")]:
-        raise WrongData(f"out: {place.url} holds something else ({names[0]}); name another --out")
-    (place / "_embed.json").write_json(asked)
+def _fill(
+    shards: Shards, source: Source, rows: int, vectors: Callable[[np.ndarray], np.ndarray], advance: Callable[..., None]
+) -> None:
+    """Write the shards that are not there yet."""
+    ids, missing = source.train.usable, shards.missing()
+    for start, shard in zip(range(0, len(ids), rows), shards, strict=True):
+        part = ids[start : start + rows]
+        if shard.name in missing:
+            found = vectors(part)
+            shards.check()
+            _write(shard, source, part, found)
+        advance(start + len(part), len(ids))
+
+
+def _model(by: str) -> dict[str, str]:
+    """What tells the net in a model file, or in that of an OUT folder, from another."""
+    return {"model": Place(str(model_in(Path(by)))).digest()} if by and Path(by).exists() else {}
 
 
 def _embedded(net: Embedder, data: Tensors, ids: np.ndarray, batch: int) -> np.ndarray:

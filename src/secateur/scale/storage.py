@@ -220,6 +220,14 @@ def _protocols(files: Any) -> tuple[str, ...]:
     return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
 
 
+def _embedded(folder: Place) -> list[str]:
+    """The shards that `scale embed` left below a folder of a store, without the protocol."""
+    from secateur.scale.embedded import shards_in
+
+    files, path = shards_in(folder)._now()
+    return sorted(name for name in files.ls(path, detail=False) if name.endswith(".parquet"))
+
+
 def expand(patterns: str | Sequence[str]) -> list[Place]:
     """The files of paths, URLs, globs and folders (their .parquet files), in the order of their names.
 
@@ -233,6 +241,8 @@ def expand(patterns: str | Sequence[str]) -> list[Place]:
             names = sorted(files.glob(path))
         elif files.isdir(path):
             names = sorted(name for name in files.ls(path, detail=False) if name.endswith(".parquet"))
+            if not names and place.local is None:
+                names = _embedded(place)
         else:
             names = [path] if files.exists(path) else []
         if not names:

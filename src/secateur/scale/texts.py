@@ -1,14 +1,16 @@
 """`scale embed --text`: the texts of parquet shards into embedding shards, shard by shard."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.errors import DataError, SecateurError
 from secateur.progress import Progress
-from secateur.scale.embed import claim, half
+from secateur.scale.claim import HOW, How
+from secateur.scale.embed import half
+from secateur.scale.embedded import Shards, claimed
 from secateur.scale.shards import batches, footer, opened
 from secateur.scale.storage import Place, expand
 from secateur.training.machine import pick_device
@@ -30,12 +32,14 @@ def embed_texts(
     on_bad: str = "stop",
     force: bool = False,
     quiet: bool = False,
+    claiming: How = HOW,
 ) -> list[Place]:
     """Write a shard for each shard: its columns, embedding (float16) of the column `text`, and id.
 
     by: `transformers:NAME` or `package.module:function`, see `secateur.training.texts`. id: the column of ids; where no
     shard has it, ids are row numbers, counted through all shards. on_bad: rows without a text `stop` the run, or are
-    left out (`skip`). A stopped run goes on after its last whole shard.
+    left out (`skip`). One command at a time writes to OUT; claiming: what to do about another. A stopped run goes on
+    after its last whole shard.
 
     Raises DataError for shards without the column, or rows without a text; WrongData for an OUT of something else.
     """
@@ -47,22 +51,35 @@ def embed_texts(
     counts, named, seen = _survey(places, text, id)
     asked = {"fingerprint": seen, "by": by, "text": text, "id": id, "on_bad": on_bad}
     embedder = text_embedder(by, device=pick_device(device))
-    claim(place, asked, force=force)
-    made = [place / f"part-{number:06d}.parquet" for number in range(len(places))]
-    there, rows, done, cut, gone = set(place.names()), sum(counts), 0, 0, 0
-    with progress.stage("embedding") as advance:
-        for shard, target, count in zip(places, made, counts, strict=True):
-            if target.name not in there:
-                work = _Shard(shard, text, None if named else id, done, embedder, batch, on_bad)
-                work.write(target, lambda at, done=done: advance(done + at, rows))
-                cut, gone = cut + work.cut, gone + work.gone
-            done += count
-            advance(done, rows)
+    starts = np.cumsum([0, *counts]).tolist()
+
+    def work(number: int) -> _Shard:
+        return _Shard(places[number], text, None if named else id, starts[number], embedder, batch, on_bad)
+
+    with claimed(place, asked, len(places), claiming, same=(batch,), force=force, say=progress.say) as made:
+        with progress.stage("embedding") as advance:
+            cut, gone = _fill(made, work, starts, advance)
+        made.publish()
     if cut:
         progress.say(f"{cut} texts are longer than {by} takes; their ends were left out")
     if gone:
         progress.say(f"{gone} rows have no text, and were left out")
-    return made
+    return list(made)
+
+
+def _fill(
+    made: Shards, work: "Callable[[int], _Shard]", starts: Sequence[int], advance: Callable[..., None]
+) -> tuple[int, int]:
+    """Write the shards that are not there yet; how many texts were cut, and how many rows have none."""
+    missing, cut, gone = made.missing(), 0, 0
+    for number, target in enumerate(made):
+        if target.name in missing:
+            made.check()
+            shard = work(number)
+            shard.write(target, lambda at, start=starts[number]: advance(start + at, starts[-1]))
+            cut, gone = cut + shard.cut, gone + shard.gone
+        advance(starts[number + 1], starts[-1])
+    return cut, gone
 
 
 def _survey(places: Sequence[Place], text: str, id: str) -> tuple[list[int], bool, str]:
