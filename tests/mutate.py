@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.mutations import BUGS
@@ -19,28 +21,22 @@ IMPORTS = "a score imports torch"
 
 
 def failures(folder: Path, tests: tuple[str, ...]) -> set[str]:
-    """The tests that fail in a copy of the project, without the last part of their parameters where that is longer."""
+    """The tests that fail in a copy of the project, without the last part of their parameters where that is longer.
+
+    Slow tests are run where they are named.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no"]
-    command += ["--doctest-modules", "-m", "not slow", *tests]
-    environment = {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    quick = [] if any("::" in test for test in tests) else ["-m", "not slow"]
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin", "HOME": home}
+        done = subprocess.run(
+            [*command, "--doctest-modules", *quick, *tests], cwd=folder, capture_output=True, text=True, env=environment
+        )
     return {m.group(1) for m in re.finditer(r"^(?:FAILED|ERROR) \S+?::(\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)}
 
 
-def import_contract(folder: Path) -> bool:
-    """Is a score that imports torch refused?"""
-    file = folder / SNAPSHOT
-    file.write_text("import torch\n" + file.read_text())
-    lint = Path(sys.executable).with_name("lint-imports")
-    environment = {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([lint, "--no-cache"], cwd=folder, capture_output=True, text=True, env=environment)
-    return "Scores, selectors and rules need numpy alone BROKEN" in done.stdout
-
-
-def fresh_copy(folder: Path) -> Path:
+def copied(folder: Path) -> Path:
     """The project's code, tests and pages, to be spoiled."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     for name in ("src", "tests", "docs", "benchmarks"):
         shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     for file in REPO.iterdir():
@@ -49,14 +45,32 @@ def fresh_copy(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def spoilt(path: Path, old: str, new: str) -> Iterator[None]:
+    """A file with other words in it, for the time of the block."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) >= 1, f"{old!r} is not in {path.name}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
 def silent(bug: Bug, folder: Path) -> list[str]:
     """The tests that should notice a bug, and do not."""
-    path = fresh_copy(folder) / bug.home / bug.file
-    text = path.read_text()
-    assert text.count(bug.old) >= 1, f"{bug.name}: {bug.old!r} is not in {bug.file}"
-    path.write_text(text.replace(bug.old, bug.new, 1))
-    failed = failures(folder, bug.tests)
+    with spoilt(folder / bug.home / bug.file, bug.old, bug.new):
+        failed = failures(folder, bug.tests)
     return [test for test in bug.caught_by if not any(test in name for name in failed)]
+
+
+def import_contract(folder: Path) -> bool:
+    """Is a score that imports torch refused?"""
+    lint = Path(sys.executable).with_name("lint-imports")
+    environment = {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}
+    with spoilt(folder / SNAPSHOT, '"""', 'import torch\n"""'):
+        done = subprocess.run([lint, "--no-cache"], cwd=folder, capture_output=True, text=True, env=environment)
+    return "Scores, selectors and rules need numpy alone BROKEN" in done.stdout
 
 
 def main(words: list[str]) -> None:
@@ -67,14 +81,14 @@ def main(words: list[str]) -> None:
 
     missed = 0
     with tempfile.TemporaryDirectory() as workplace:
-        folder = Path(workplace) / "mutant"
+        folder = copied(Path(workplace))
         for bug in filter(lambda bug: asked(bug.name), BUGS):
             passed = silent(bug, folder)
             missed += bool(passed)
             told = f"MISSED  {bug.name}: {', '.join(passed)} passed" if passed else f"caught  {bug.name}"
             print(told, flush=True)
         if asked(IMPORTS):
-            caught = import_contract(fresh_copy(folder))
+            caught = import_contract(folder)
             missed += not caught
             print(f"{'caught' if caught else 'MISSED'}  {IMPORTS}")
     sys.exit(f"{missed} bugs went unnoticed" if missed else 0)

@@ -85,8 +85,8 @@ METHODS = [
     Bug(
         "the Beta draw loses one to floating point",
         "registry.py",
-        "np.floor(float(keep) * examples + 0.5)",
-        "np.floor(float(keep) * examples)",
+        "np.floor(float(fraction) * rows + 0.5)",
+        "np.floor(float(fraction) * rows)",
         ("test_fractions_round_half_up_and_never_lose_one_to_floating_point",),
         ("tests/select",),
     ),
@@ -141,8 +141,8 @@ METHODS = [
     Bug(
         "a probe that is asked something else keeps what it had",
         "store/probed.py",
-        'before.get("asked") != dict(asked)',
-        'before.get("asked") is None',
+        'before.get("asked") == dict(asked)',
+        '"asked" in before',
         ("test_a_probe_that_is_asked_something_else_starts_again",),
         ("tests/store/test_probed.py",),
     ),
