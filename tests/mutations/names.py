@@ -10,7 +10,7 @@ NAMES = [
         "training/nets/metadata.py",
         "    for own in named:\n",
         "    return spec\n    for own in named:\n",
-        f"{SAVED}::test_a_model_file_never_runs_its_author_s_code[slim]",
+        f"{SAVED}::test_a_model_file_never_runs_its_author_s_code[mine --model]",
         f"{SAVED}::test_an_out_folder_that_was_sent_runs_nothing_when_it_is_gone_on_with_or_reported",
         f"{SAVED}::test_an_embedder_that_is_a_file_holds_one_of_our_nets_or_a_named_one",
         f"{SAVED}::test_only_names_of_our_nets_are_taken_from_a_file",
@@ -27,7 +27,7 @@ NAMES = [
         "training/nets/metadata.py",
         "    shape: Annotated[list[Annotated[int, Field(ge=1, le=MOST_VALUES)]], Field(min_length=1, max_length=4)]",
         "    shape: list[int | str | float]",
-        f"{SAVED}::test_a_model_file_whose_shape_is_a_command_is_damaged[slim]",
+        f"{SAVED}::test_a_model_file_whose_shape_is_a_command_is_damaged[mine --model]",
         f"{SAVED}::test_impossible_metadata_is_one_line_and_takes_no_memory",
     ),
     fault(

@@ -116,7 +116,7 @@ STORES = [
         "cli/scaled.py",
         '    with (files / "report.html").writing() as file:\n        file.write(page)',
         "    str(page)",
-        "tests/cli/test_scale.py::test_on_a_store_the_report_lies_beside_the_result",
+        "tests/scale/test_shown.py::test_on_a_store_the_report_lies_beside_the_result",
     ),
     fault(
         "stores: a full disk says (None)",
