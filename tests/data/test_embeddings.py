@@ -1,5 +1,8 @@
 """Embeddings made before come in from every file that is understood, row by row the same, and no other way."""
 
+import os
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -205,3 +208,20 @@ class TestBadInput:
                 read_embeddings(path, examples=N)
         with pytest.raises(DataError, match=r"is no whole .npy file"):
             read_embeddings(write_npy(tmp_path, np.array([{}], dtype=object)), examples=1)
+
+    @pytest.mark.parametrize("name", ["x.npy", "x.parquet"])
+    def test_a_file_that_is_a_pickle_runs_nothing(self, name, tmp_path):
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb(tmp_path / "PWNED")))
+        with pytest.raises(DataError, match=r"is no whole .npy file|could not be read as parquet"):
+            read_embeddings(tmp_path / name, examples=1)
+        assert not (tmp_path / "PWNED").exists()
+
+
+class Bomb:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.mkdir, (self.mark,)

@@ -2,7 +2,10 @@
 
 import base64
 import io
+import json
 import re
+import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from secateur.cli.scaled import _report
 from secateur.report import write_scale_report
 from secateur.scale import Columns, Dedup
 from secateur.scale import shown as module
 from secateur.scale.embed import embed
+from secateur.scale.storage import Place
 from secateur.store.files import read_json
 from tests.scale.made import FEW, made, prune, table
 
@@ -141,3 +146,29 @@ def test_of_the_shards_only_the_batches_with_those_rows_are_read(tmp_path, data,
 )
 def test_which_columns_are_looked_at(schema, expected):
     assert module.looks(pa.schema(schema), Columns("key" if "key" in schema else "id")) == expected
+
+
+@pytest.fixture
+def stored(pruned):
+    """The same run, as it lies on a store."""
+    out = Place(f"memory://{uuid.uuid4().hex}/out")
+    files = out / "generation" / "00000001-a"
+    for name in ("bill.json", "groups.json", "clusters.parquet"):
+        with (files / name).writing() as file:
+            file.write((pruned.out / name).read_bytes())
+    about = json.loads((pruned.out / "run.json").read_text())
+    (out / "run.json").write_json(about | {"epoch": 1, "floor": 1, "generation": "generation/00000001-a"})
+    return out, files
+
+
+def test_on_a_store_the_report_lies_beside_the_result(stored):
+    out, files = stored
+    assert _report(SimpleNamespace(out=out.url, files=files.url)) == f"{files.url}/report.html"
+    with (files / "report.html").open() as page:
+        assert b"Cluster sizes before and after" in page.read()
+
+
+def test_a_report_of_a_result_that_was_replaced_is_said_to_be_missing(stored):
+    out, _ = stored
+    told = _report(SimpleNamespace(out=out.url, files=(out / "generation" / "00000000-b").url))
+    assert told == "not written: another command has replaced this result"

@@ -1,5 +1,8 @@
 """Files of ids that stay or go: read strictly, and refused in a sentence that names the file."""
 
+import os
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +83,24 @@ def test_files_that_are_damaged(tmp_path, content, suffix):
         SecateurError, match=rf"must_keep: .*ids{suffix} could not be read as ids \(.*\); expected whole"
     ):
         read(tmp_path / f"ids{suffix}")
+
+
+class Bomb:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.mkdir, (self.mark,)
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "ids.txt", "ids.parquet"])
+def test_a_file_of_ids_that_is_a_pickle_runs_nothing(tmp_path, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb(tmp_path / "PWNED")))
+    with pytest.raises(SecateurError, match=f"must_keep: .*{name}.*expected"):
+        read(tmp_path / name)
+    assert not (tmp_path / "PWNED").exists()
 
 
 def test_a_header_that_claims_more_than_the_file_has(tmp_path):

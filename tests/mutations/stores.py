@@ -1,0 +1,135 @@
+"""One OUT with two writers, and workers that stay, again: kinds 14 and 12 of issue 19."""
+
+from tests.mutations.bug import fault
+
+LEASE, VERIFY = "tests/scale/test_lease.py", "tests/scale/test_verify.py"
+
+STORES = [
+    fault(
+        "stores: a lease that is held is taken",
+        "scale/lease.py",
+        '        free = record is None or record["released"] or take_over or _is_dead(record)',
+        "        free = True",
+        f"{LEASE}::test_a_second_command_is_refused_and_told_who_is_at_work",
+    ),
+    fault(
+        "stores: a lease is not renewed",
+        "scale/lease.py",
+        "        while not self._stop.wait(self._ttl / 4) and not self._lost:",
+        "        while not self._stop.wait(self._ttl * 1000) and not self._lost:",
+        f"{LEASE}::test_a_second_command_is_refused_and_told_who_is_at_work",
+    ),
+    fault(
+        "stores: a driver that is gone keeps its lease",
+        "scale/lease.py",
+        '    return bool(here) and record["boot"] == here and _start(record["pid"]) != record["start"]',
+        "    return False",
+        f"{LEASE}::test_a_process_of_this_machine_that_is_gone_is_not_waited_for",
+    ),
+    fault(
+        "stores: the epoch of a lease does not grow",
+        "scale/lease.py",
+        '            epoch = max(at_least, 0 if record is None else record["epoch"]) + 1',
+        "            epoch = 1",
+        f"{LEASE}::test_a_second_command_is_refused_and_told_who_is_at_work",
+    ),
+    fault(
+        "stores: objects are written whatever is there",
+        "scale/swap.py",
+        '    condition = {} if not safe else {"mode": "create"} if tag is None else {"IfMatch": tag}',
+        "    condition: dict[str, str] = {}",
+        f"{LEASE}::test_one_of_many_challengers_gets_the_lease",
+        f"{LEASE}::test_the_fence_holds_where_the_lease_is_not_looked_at_again",
+    ),
+    fault(
+        "stores: who held OUT before may still publish",
+        "scale/claim.py",
+        "        if not self._local and self.about:\n            self._write(self.about)",
+        "        if not self._local and self.about:\n            self.tag",
+        f"{LEASE}::test_a_lease_that_is_not_renewed_is_taken_and_its_former_holder_can_publish_nothing",
+    ),
+    fault(
+        "stores: a driver that wakes up late deletes what counts",
+        "scale/claim.py",
+        '            if _number(name) < self.about["floor"] and name not in stay:',
+        "            if name not in stay:",
+        f"{LEASE}::test_a_folder_that_counts_is_never_deleted_by_one_that_wakes_up_late",
+    ),
+    fault(
+        "stores: those without conditional writes are written to",
+        "scale/claim.py",
+        "    if lease.NAME not in out.names() and not swap.is_conditional(out):",
+        "    if False:",
+        f"{LEASE}::test_a_store_without_conditional_writes_is_refused_unless_there_is_one_writer",
+    ),
+    fault(
+        "stores: the lock of a local OUT is not taken",
+        "scale/claim.py",
+        "        with _made(path), locked(path):",
+        "        with _made(path):",
+        "tests/scale/test_bad_options.py::test_a_second_command_is_kept_out_while_one_is_at_work",
+    ),
+    fault(
+        "stores: run.json tells of the former result while another is written",
+        "scale/claim.py",
+        "        if self._local and any(name in self.about for name in _RESULT):",
+        "        if False:",
+        f"{LEASE}::test_a_run_json_tells_of_no_result_while_another_is_written",
+    ),
+    fault(
+        "stores: a rerun mends nothing",
+        "scale/verify.py",
+        '            if (task.root / name).digest() != before:\n                return f"{name} was changed"',
+        "            str((name, before))",
+        f"{LEASE}::test_a_rerun_mends_what_was_changed_since",
+    ),
+    fault(
+        "stores: a stray part is read with the rest",
+        "scale/verify.py",
+        "    if more := sorted(there - set(names)):",
+        "    if more := []:",
+        f"{LEASE}::test_a_stray_part_stops_a_rerun",
+    ),
+    fault(
+        "stores: a manifest need not add up",
+        "scale/verify.py",
+        "    if found != (rows, kept):",
+        "    if False:",
+        f"{VERIFY}::test_a_manifest_adds_up_to_the_rows_there_are_and_those_kept",
+    ),
+    fault(
+        "stores: a manifest need not keep its quotas",
+        "scale/verify.py",
+        "    if not np.array_equal(counts, task.quotas):",
+        "    if False:",
+        f"{VERIFY}::test_a_part_of_the_manifest_keeps_the_quota_of_each_cluster",
+    ),
+    fault(
+        "stores: kept ids need not be those of the manifest",
+        "scale/verify.py",
+        '    return "" if kept["id"].equals(ids) else f"{listed} has other ids than {manifest} keeps"',
+        '    return "" if len(kept["id"]) == len(ids) else f"{listed} has other ids than {manifest} keeps"',
+        f"{VERIFY}::test_kept_ids_are_those_that_the_manifest_keeps",
+    ),
+    fault(
+        "stores: no report is written there",
+        "cli/scaled.py",
+        '    with (files / "report.html").writing() as file:\n        file.write(page)',
+        "    str(page)",
+        "tests/scale/test_shown.py::test_on_a_store_the_report_lies_beside_the_result",
+    ),
+    fault(
+        "stores: a full disk says (None)",
+        "errors.py",
+        "    return error.strerror or (os.strerror(error.errno) if error.errno else reason(error))",
+        "    return str(error.strerror)",
+        f"{LEASE}::test_a_full_disk_says_so",
+    ),
+    fault(
+        "leftovers: workers stay when their driver is killed",
+        "scale/engines.py",
+        "timeout=_IDLE, initializer=end_with, initargs=(os.getpid(),), ",
+        "timeout=_IDLE, ",
+        f"{LEASE}::test_workers_end_with_their_driver_and_leave_no_shared_memory",
+    ),
+]
