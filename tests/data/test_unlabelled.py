@@ -170,7 +170,7 @@ class TestKeptFolders:
     def test_file_names_like_splits_lose_no_rows(self, tmp_path):
         """`datasets` takes names such as test_1.png for splits where it is left to guess."""
         flat = write_flat(tmp_path / "in [1]", ["a", "b", "test_1", "train_2", "val-3"])
-        table = load(write_kept(open_data(str(flat)), np.arange(5), tmp_path / "kept [1]"))
+        table = load(write_kept(open_data(str(flat), split="all"), np.arange(5), tmp_path / "kept [1]"))
         np.testing.assert_array_equal([np.asarray(image) for image in table["image"]], EXPECTED[:5])
 
     def test_classes_named_like_splits_lose_no_rows(self, tmp_path):

@@ -21,6 +21,7 @@ from secateur.data.layouts.places import Asked, Part
 from secateur.data.layouts.rules import Described, Layout, holds_images, lay_out
 from secateur.data.layouts.split_column import by_split_column
 from secateur.data.layouts.splits import ALL, within
+from secateur.data.parquet import read_parquet, silent
 from secateur.errors import DataError, described, reason
 from secateur.store.owned import is_run_folder
 from secateur.untrusted import folder_name, read_regular
@@ -57,6 +58,8 @@ def find(
     such thing, and where there are several ways to read it.
     """
     asked = Asked(label, split, test)
+    if not data.strip():
+        raise DataError("data: expected the name of a file or a folder, got none")
     found = _tables(data, cache, asked)
     splits: dict[str, Any] = {
         str(name): Columns.of(
@@ -69,6 +72,8 @@ def find(
         )
         for name, table in found.splits.items()
     }
+    if split == ALL and len(splits) == 1:
+        splits = {ALL: next(iter(splits.values()))}
     return Found(data, found.form, by_split_column(splits) if split != ALL else splits, found.root, found.ignored)
 
 
@@ -126,7 +131,8 @@ def _saved(path: Path) -> _Tables:
 
     _check_saved(path)
     try:
-        loaded = datasets.load_from_disk(str(path))
+        with silent():
+            loaded = datasets.load_from_disk(str(path))
     except Exception as error:
         if out := described(error, "reading the data"):
             raise out from None
@@ -192,43 +198,8 @@ def _chosen(files: Sequence[Path], cache: Path | None, asked: Asked, *, named: b
 
 
 def _parquet(root: Path, layout: Layout, cache: Path | None) -> _Tables:
-    splits = {name: _table(root, part, cache) for name, part in layout.splits.items()}
+    splits = {name: read_parquet(root, part, _text(cache)) for name, part in layout.splits.items()}
     return _Tables("parquet", splits, root, layout.ignored, homes=(root,))
-
-
-def _table(root: Path, part: Part, cache: Path | None) -> Any:
-    """Parquet files as one table, in their order, with the columns that their folders give."""
-    from datasets import Value, load_dataset
-
-    rows = [_rows_of(root / file) for file in part.files]
-    names = [glob.escape(str(root / file)) for file in part.files]
-    try:
-        table = load_dataset("parquet", data_files=names, split="train", cache_dir=_text(cache))
-    except Exception as error:
-        if out := described(error, "reading the data"):
-            raise out from None
-        raise DataError(f"data: {root} could not be read as parquet ({reason(error)})") from None
-    for name, values in part.columns.items():
-        if name in table.column_names:
-            raise DataError(
-                f"data: {name} is both a column of the files in {root} and of their folders; rename the folders"
-            )
-        column = [value for value, count in zip(values, rows, strict=True) for _ in range(count)]
-        table = table.add_column(name, column, feature=Value("string"))
-    return table
-
-
-def _rows_of(path: Path) -> int:
-    """How many rows a parquet file has; an error that names the file where it is none."""
-    import pyarrow.parquet as pq
-
-    try:
-        with path.open("rb") as file:
-            return int(pq.ParquetFile(file).metadata.num_rows)
-    except Exception as error:
-        if out := described(error) if not isinstance(error, OSError) or error.errno else None:
-            raise out from None
-        raise DataError(f"data: {path} could not be read as parquet ({reason(error)})") from None
 
 
 def _images(root: Path, part: Part, layout: Layout) -> Any:
@@ -263,7 +234,8 @@ def _hub(name: str, cache: Path | None) -> _Tables:
     try:
         with contextlib.suppress(OfflineModeIsEnabled):  # then `datasets` looks in its cache
             HfApi().dataset_info(name, timeout=10)
-        loaded = datasets.load_dataset(name, cache_dir=_text(cache))
+        with silent():
+            loaded = datasets.load_dataset(name, cache_dir=_text(cache))
     except Exception as error:
         raise DataError(
             f"data: no file or folder {name}, and the hub did not give a data set of that name ({reason(error)})"

@@ -12,6 +12,7 @@ from secateur.data.decoding.pixels import as_array, plain_array
 from secateur.data.decoding.rows import ArrayRows, DatasetRows, Rows, input_of
 from secateur.data.found import Found, Labelled
 from secateur.data.layouts.split_column import by_split_column
+from secateur.data.layouts.splits import ALL
 from secateur.errors import DataError
 
 _INPUT_KEYS = ("image", "img", "pixel_values", "x", "input", "features")
@@ -92,8 +93,8 @@ def _name(label: Any) -> str | None:
         return str(error)
 
 
-def from_python(data: Any, test: Any, *, input: str | None, label: str | None) -> Found:
-    """Wrap a data set, or a dict of splits; `test` is a data set of the same kind.
+def from_python(data: Any, test: Any, *, input: str | None, label: str | None, split: str | None = None) -> Found:
+    """Wrap a data set, or a dict of splits; `test` is a data set of the same kind, split the one to prune.
 
     Raises DataError for what is none of the forms known.
     """
@@ -107,9 +108,9 @@ def from_python(data: Any, test: Any, *, input: str | None, label: str | None) -
             )
         return Found(name, "arrays", {n: Columns.of(t, input, label) for n, t in data.items()})
     wrapped = _wrap(data, input, label)
-    splits = (
-        by_split_column({"train": wrapped}) if test is None and isinstance(wrapped, Columns) else {"train": wrapped}
-    )
+    splits: dict[str, Labelled] = {ALL if split == ALL else "train": wrapped}
+    if test is None and split != ALL and isinstance(wrapped, Columns):
+        splits = by_split_column(splits)
     if test is not None:
         splits = {**splits, "test": _wrap(test, input, label)}
     return Found(name, "arrays", splits)

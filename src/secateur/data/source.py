@@ -191,7 +191,7 @@ def _find(
         return find(str(data), input=input, label=label, split=named[0], test=named[1], cache=cache)
     from secateur.data.python import from_python
 
-    return from_python(data, test, input=input, label=label)
+    return from_python(data, test, input=input, label=label, split=named[0])
 
 
 @dataclass(frozen=True)

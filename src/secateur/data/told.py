@@ -1,6 +1,7 @@
 """What a data set was understood as, and what of it is not read, in one line each."""
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from secateur.data.columns import Columns
 from secateur.data.found import Found
@@ -52,4 +53,15 @@ def _labels(found: Found, train: Split, name: str) -> list[str]:
     told = split.told if isinstance(split, Columns) and found.form != "digits" else None
     classes = train.classes
     some = ", ".join(classes[:_NAMED]) + (", ..." if len(classes) > _NAMED else "")
-    return [*([told] if told else []), f"{len(classes):,} classes ({some})"]
+    alike = _alike(classes)
+    twins = [f"two of them look alike: {alike[0]} and {alike[1]}"] if alike else []
+    return [*([told] if told else []), f"{len(classes):,} classes ({some})", *twins]
+
+
+def _alike(classes: Sequence[str]) -> tuple[str, str] | None:
+    """Two classes whose names differ in capitals, in spaces, or in how letters are encoded, with that made visible."""
+    seen: dict[str, str] = {}
+    for name in classes:
+        if (first := seen.setdefault("".join(normalize("NFKC", name).casefold().split()), name)) != name:
+            return ascii(first), ascii(name)
+    return None

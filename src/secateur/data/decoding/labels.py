@@ -14,6 +14,8 @@ WITHOUT = f"or read the data without labels: --label {NO_LABELS}"
 """How messages name that way out."""
 _EXACT = 2**53
 """Whole floats above are not sure to be the number that was meant."""
+_LONGEST = 1000
+"""Characters of the name of a class; so many digits Python still takes for a number."""
 
 
 def class_name(value: Any) -> str | None:
@@ -36,6 +38,8 @@ def class_name(value: Any) -> str | None:
                 f"label: expected text or a whole number, got bytes that are not UTF-8 ({value[:20]!r})"
             ) from None
     if isinstance(value, str):
+        if len(value) > _LONGEST:
+            raise DataError(f"label: expected the name of a class, got text of {len(value):,} characters")
         return str(value) if value.strip() else None
     if isinstance(value, (bool, int)):
         return str(int(value))
@@ -109,10 +113,6 @@ def class_order(names: list[str | None], feature: Any = None) -> tuple[str, ...]
     present = {n for n in names if n is not None}
     numeric = all(n.removeprefix("-").isdecimal() and len(n) <= _LONGEST for n in present)
     return tuple(sorted(present, key=(lambda n: (int(n), n)) if numeric else (lambda n: n)))  # 01 is not 1
-
-
-_LONGEST = 1000
-"""Digits that Python still takes for a number."""
 
 
 def class_numbers(names: list[str | None], classes: tuple[str, ...], *, split: str = "train") -> np.ndarray:

@@ -103,11 +103,21 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            rows: list[Any] = pq.read_table(io.BytesIO(raw)).to_pylist()
+            table = pq.read_table(io.BytesIO(raw))
+            _refuse_twice(table.column_names, path)
+            rows: list[Any] = table.to_pylist()
         elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in raw.decode("utf-8-sig").split("\n") if line.strip()]
+
+            def pairs(row: list[tuple[str, Any]]) -> dict[str, Any]:
+                _refuse_twice([name for name, _ in row], path)
+                return dict(row)
+
+            lines = raw.decode("utf-8-sig").split("\n")
+            rows = [json.loads(line, object_pairs_hook=pairs) for line in lines if line.strip()]
         else:
-            rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
+            reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+            _refuse_twice(reader.fieldnames or (), path)
+            rows = list(reader)
     except DataError:
         raise
     except Exception as error:
@@ -116,3 +126,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
         if not isinstance(row, dict) or None in row or any(not isinstance(key, str) for key in row):
             raise DataError(f"label: {path} row {number} has other fields than the columns; mend the row")
         yield number, row
+
+
+def _refuse_twice(columns: Sequence[str], path: Path) -> None:
+    if twice := [name for k, name in enumerate(columns) if name in columns[:k]]:
+        raise DataError(f"label: {path} has the column {twice[0]!r} twice; rename one")

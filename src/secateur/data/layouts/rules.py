@@ -22,7 +22,8 @@ names that begin with `_`, are ignored; so is everything else. What is ignored i
 These stop, with the way out: images and parquet files in one folder; names of splits beside names that are none, unless
 --split names the split; held-out names among classes; folders of classes in folders that are no splits; images beside
 folders of images; folders and metadata that disagree about classes; a flat folder of images with a table that may hold
-their labels; parquet files of several folders, which a glob reads as one; two folders for one split; a table in the
+their labels; images whose names, or a list of splits beside them, say that some are held out, in folders that do not;
+parquet files of several folders, which a glob reads as one; two folders for one split; a table in the
 format of Delta Lake or Hudi, whose deleted rows would come back. `--split all` reads everything as one split.
 """
 
@@ -35,6 +36,7 @@ from secateur.data.layouts.kinds import is_image, is_metadata, is_other_table, i
 from secateur.data.layouts.listing import OURS, SAVED, Listing
 from secateur.data.layouts.places import Asked, Part, some
 from secateur.data.layouts.table_files import lay_out_tables
+from secateur.data.layouts.unsplit import refuse_unsplit
 from secateur.errors import DataError
 
 BOOKKEEPING = "files that Spark and others keep for themselves"
@@ -103,6 +105,7 @@ def lay_out(listing: Listing, root: str, *, asked: Asked = Asked(), described: D
         return Layout("parquet", lay_out_tables(tables, root, asked, ignored), ignored=ignored)
     loose = [f for f in rest if is_other_table(f)]
     found = lay_out_images(images, root, asked, described, loose, ignored)
+    refuse_unsplit(found[0], rest, root, asked)
     return Layout("folder", *found, ignored=ignored)
 
 

@@ -14,7 +14,10 @@ _WORDS = {
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
 }  # fmt: skip
-_WORD = re.compile(rf"(?<![^-_. 0-9])({'|'.join(_WORDS)})(?![^-_. 0-9])", re.IGNORECASE)
+_WORD = re.compile(
+    rf"(?<![^-_. 0-9])({'|'.join(_WORDS)})(?:sets?|data|images?|imgs?|splits?)?(?![^-_. 0-9])", re.IGNORECASE
+)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def whole(name: str) -> str | None:
@@ -27,12 +30,16 @@ def whole(name: str) -> str | None:
 
 
 def within(name: str) -> list[str]:
-    """The splits whose words stand in a name, between its ends, digits, spaces, `-`, `_` and `.`; sorted.
+    """The splits whose words stand in a name, between its ends, digits, spaces, `-`, `_`, `.` and capitals; sorted.
+
+    A word may end in `set`, `data`, `images` or `split`.
 
     >>> within("train-00000-of-00001"), within("my_test2"), within("contest"), within("train_test_split")
     (['train'], ['test'], [], ['test', 'train'])
+    >>> within("testset"), within("TrainImages"), within("PublicTest")
+    (['test'], ['train'], ['test'])
     """
-    return sorted({_WORDS[found.lower()] for found in _WORD.findall(name)})
+    return sorted({_WORDS[found.lower()] for found in _WORD.findall(_CAMEL.sub("_", name))})
 
 
 def choose_split(splits: Mapping[str, Any], asked: str | None, wanted: tuple[str, ...], argument: str) -> str | None:
