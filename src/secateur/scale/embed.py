@@ -72,9 +72,11 @@ def claim(place: Place, asked: dict[str, Any], *, force: bool) -> None:
     elif "_embed.json" in names:
         if (before := (place / "_embed.json").read_json(dict[str, Any])) != asked:
             changed = ", ".join(f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v)
-            raise WrongData(f"out: {place.url} holds other embeddings ({changed}); name another --out, or --force")
+            raise WrongData(
+                f"out: {place.url} contains other embeddings ({changed}); choose another --out, or pass --force"
+            )
     elif [name for name in names if not name.startswith(".")]:
-        raise WrongData(f"out: {place.url} holds something else ({names[0]}); name another --out")
+        raise WrongData(f"out: {place.url} contains other files ({names[0]}); choose another --out")
     (place / "_embed.json").write_json(asked)
 
 

@@ -1,4 +1,4 @@
-"""Tables of `datasets` that hold several splits in one column."""
+"""Tables of `datasets` whose column `split` assigns rows to splits."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ COLUMN = "split"
 
 
 def by_split_column(splits: dict[str, Labelled]) -> dict[str, Labelled]:
-    """A single split as those that its column `split` names, where all of its values are words for splits.
+    """Divide a single split by its column `split`, if all of its values are words for splits.
 
     Held-out rows are told by it, so they never enter train. Without such a column, or where it says `train` alone,
     nothing changes.
@@ -36,7 +36,7 @@ def by_split_column(splits: dict[str, Labelled]) -> dict[str, Labelled]:
 
 
 def _texts(table: Any) -> list[Any]:
-    """The column, with names in place of a ClassLabel's numbers."""
+    """The column, with names instead of a ClassLabel's numbers."""
     values, feature = list(table.select_columns([COLUMN])[:][COLUMN]), table.features[COLUMN]
     names = getattr(feature, "names", None)
     return values if names is None else [None if v is None or v < 0 else names[v] for v in values]
