@@ -15,9 +15,9 @@ import unicodedata
 
 
 class SecateurError(ValueError):
-    r"""Bad input; the message says what was expected, what came, and what to do.
+    r"""Bad input; the message says what was expected, what was given, and what to do.
 
-    A message may quote a file name or a label, so characters that would steer a terminal are escaped here, once.
+    A message may quote a file name or a label, so terminal control characters are escaped here.
 
     >>> print(SecateurError("label: got \x1b[2Jcat"))
     label: got \x1b[2Jcat
@@ -48,13 +48,13 @@ class MissingExtra(SecateurError):
 
 
 class RowsNotSeen(UserWarning):
-    """The first epoch of a recording left rows out; the message says how many, and the likely cause."""
+    """The first epoch of a recording skipped rows; the message says how many, and the likely cause."""
 
 
 def printable(text: str) -> str:
-    r"""Text on one line, with everything a terminal could take for a command written as an escape.
+    r"""Text on one line, with terminal control characters escaped.
 
-    Line ends, control characters, and the marks that reorder or hide text are escaped; letters of any script stay.
+    Line breaks, control characters, and marks that reorder or hide text are escaped; letters of any script are kept.
 
     >>> print(printable("a\tb\nc"), printable("caf\u00e9"), printable("\u202egnp.exe"))
     a\tb\nc café \u202egnp.exe
@@ -68,11 +68,11 @@ _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def described(error: BaseException, doing: str = "") -> SecateurError | None:
-    """What failed outside of this program, as an error with a way out; None for anything else, which is a bug.
+    """Convert an error from outside this program to one that says what to do; None for anything else, which is a bug.
 
-    Known are a full disk or quota, missing permission, a read-only file system, too many open files, any other OSError,
-    and memory that ran out, on the machine or an accelerator; libraries that are not written in Python say so in words
-    alone. doing: what was under way.
+    Handles a full disk or quota, missing permission, a read-only file system, too many open files, any other OSError,
+    and running out of memory, on the machine or an accelerator. Native libraries report these only in the message
+    text. doing: the operation in progress.
 
     >>> print(described(OSError(28, "No space left on device", "out/a"), "saving the model"))
     saving the model: out/a: the disk is full; free some space, then run the same command again
@@ -83,23 +83,23 @@ def described(error: BaseException, doing: str = "") -> SecateurError | None:
         return error
     where = f"{doing}: " if doing else ""
     if _is_memory(error):
-        way = "close other programs, or take a smaller --memory, batch or net"
-        return SecateurError(f"{where}memory ran out ({reason(error)}); {way}")
+        way = "close other programs, or use a smaller --memory, batch or net"
+        return SecateurError(f"{where}out of memory ({reason(error)}); {way}")
     if isinstance(error, OSError):
         names = [str(n) for n in (error.filename,) if n is not None and str(n) not in doing]
         return StoreError("".join(f"{part}: " for part in ([doing] if doing else []) + names) + _system(error))
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return SecateurError(f"{where}a name is not valid Unicode ({str(error.object)[:200]}); rename it")
     if isinstance(error, RuntimeError) and "home directory" in str(error):
-        return SecateurError(f"{where}no home folder is known for ~; set HOME, or name the path in full")
+        return SecateurError(f"{where}~ has no known home folder; set HOME, or give the full path")
     return None if (number := _number_in(str(error))) is None else StoreError(where + _system(OSError(number, "")))
 
 
 def refused(error: BaseException, doing: str) -> SecateurError | None:
-    """What the machine refused while a file was read, which is not the file's fault; None where it may be.
+    """Convert a system error raised while reading a file; None if the file itself may be at fault.
 
     >>> print(refused(MemoryError("8 GB"), "reading out/a"))
-    reading out/a: memory ran out (8 GB); close other programs, or take a smaller --memory, batch or net
+    reading out/a: out of memory (8 GB); close other programs, or use a smaller --memory, batch or net
     >>> refused(ValueError("bad magic"), "reading out/a") is None
     True
     """
@@ -121,7 +121,7 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _number_in(said: str) -> int | None:
-    """The number of the system's error in what a library says: `os error 28`, `code: 28`, `[Errno 28]`, or words."""
+    """The errno in a library's message: `os error 28`, `code: 28`, `[Errno 28]`, or the text of `strerror`."""
     if (found := re.search(r"(?:os error |code: |\[[Ee]rrno )(\d{1,3})\b", said)) and int(found[1]) in errno.errorcode:
         return int(found[1])
     return next((n for n in _IN_WORDS if os.strerror(n) in said), None)
@@ -131,30 +131,30 @@ _IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
 
 
 def _system(error: OSError) -> str:
-    """What the system refused, and the way out."""
+    """What went wrong, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; free some space, then run the same command again"
     if error.errno is None and (found := re.match(r"\d+ requested and \d+ written", str(error))):  # as numpy says it
-        return f"the disk is full ({found[0]}), or the file may not grow further; free some space, then run again"
+        return f"the disk is full ({found[0]}), or the file size limit is reached; free some space, then run again"
     if error.errno == errno.EFBIG:
-        return "the file may not grow further; raise the limit with `ulimit -f`, or free some space, then run again"
+        return "the file size limit is reached; raise it with `ulimit -f`, or free some space, then run again"
     if error.errno == errno.EROFS:
         return "the file system is read-only; name a folder that can be written, as --out"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"no permission ({reason_of(error)}); change it, or name another folder, as --out"
+        return f"no permission ({reason_of(error)}); change the permissions, or choose another folder, as --out"
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "too many open files; raise the limit with `ulimit -n`"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"a file is in the way of a folder ({reason_of(error)}); move it, or name another folder"
+        return f"a file is in the way of a folder ({reason_of(error)}); move it, or choose another folder"
     if error.errno == errno.ENAMETOOLONG:
-        return "the name is too long; name a shorter one"
+        return "the name is too long; use a shorter one"
     if error.errno == errno.EIO:
-        return "the disk failed (input/output error); look at its health, or name a folder on another one"
+        return "input/output error; check the disk, or choose a folder on another one"
     return reason_of(error)
 
 
 def reason_of(error: OSError) -> str:
-    """What the system said, without the number and the name: never `None`.
+    """The system's message, without the number and the file name; never `None`.
 
     >>> reason_of(OSError(2, "No such file or directory", "x")), reason_of(OSError("odd"))
     ('No such file or directory', 'odd')

@@ -1,6 +1,6 @@
-"""The range of every number a user can give: declared once, in its own annotation, `Annotated[float, Range(...)]`.
+"""The range of every number a user can give, declared once, in its annotation: `Annotated[float, Range(...)]`.
 
-The same range checks what comes from the command line and from Python, and tells help and documentation what to say.
+The same range checks values from the command line and from Python, and appears in help and documentation.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Range:
-    """What a number may be. Never nan or infinite, and a bool only where the range is `FLAG`.
+    """The allowed values of a number: never nan or infinite, and a bool only for `FLAG`.
 
-    above: low itself is out; below: high itself is out; whole: whole numbers alone; count: a whole number of
-    one or more is a count, and what stands here holds for fractions.
+    above: excludes low itself; below: excludes high itself; whole: only whole numbers; count: whole numbers of
+    one or more are allowed as counts, and the bounds hold for fractions.
 
     >>> print(Range(0, 1, above=True)), print(Range(1, 100, whole=True)), print(Range(0))
     a number in (0, 1]
@@ -58,7 +58,7 @@ class Range:
         if not isinstance(value, numbers.Real):
             return False
         number: Any = int(value) if isinstance(value, numbers.Integral) else float(value)
-        if not abs(number) <= _MOST:  # nor is nan
+        if not abs(number) <= _MOST:  # also refuses nan
             return False
         if self.count and isinstance(value, numbers.Integral):
             return bool(1 <= number <= _COUNT)
@@ -68,12 +68,12 @@ class Range:
         return bool(above and (number < self.high if self.below else number <= self.high))
 
     def check(self, value: Any, name: str) -> None:
-        """Raise SecateurError for a value outside; name: of the knob."""
+        """Raise SecateurError for a value outside the range; name: of the knob."""
         if value not in self or (self.whole and not isinstance(value, numbers.Integral)):
             raise SecateurError(f"{name}: expected {self}, got {_shown(value)}")
 
     def read(self, text: str, name: str) -> int | float:
-        """The number that stands in a text. Raises SecateurError for anything else.
+        """Parse a number. Raises SecateurError for anything else.
 
         >>> Range(1, whole=True).read("3", "every"), Range(0).read("0.5", "rate")
         (3, 0.5)
@@ -95,20 +95,20 @@ def _told(value: float) -> str:
 
 
 def _shown(value: object) -> str:
-    """What came, short enough for a line."""
+    """The value that was given, shortened to fit one line."""
     return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
 
 
 _MOST = 1e300
 _COUNT = 2**40
-"""Nobody has more examples."""
+"""An upper bound on the number of examples."""
 FLAG = Range(0, 1, whole=True)
 """Yes or no: 1 or 0."""
 KEEP = Range(0, 1, above=True, count=True)
 SHARE = Range(0, 1)
 PART = Range(0, 1, above=True)
 SOME = Range(1, 1_000_000, whole=True)
-"""A count of one or more: steps, epochs, rows of a batch, neighbours."""
+"""A count of one or more: steps, epochs, rows per batch, neighbours."""
 NONE_OR_SOME = Range(0, 1_000_000, whole=True)
 AMOUNT = Range(0, 1_000_000)
 """A weight, a rate, a power: not negative."""
@@ -117,14 +117,14 @@ POSITIVE = Range(0, 1_000_000, above=True)
 SEED = Range(0, 2**63 - 1, whole=True)
 THREADS = Range(1, 4096, whole=True)
 SIDE = Range(1, 16_384, whole=True)
-"""Pixels of a side."""
+"""Pixels per side."""
 ROWS = Range(1, _COUNT, whole=True)
 NONE_OR_ROWS = Range(0, _COUNT, whole=True)
 BYTES = Range(1, 2**63 - 1, whole=True)
 
 
 def range_of(annotation: Any) -> Range | None:
-    """The range that an annotation declares, if any; that of what may stand beside None too.
+    """The range that an annotation declares, if any, also inside an optional type.
 
     >>> range_of(Annotated[int, SEED]) == SEED, range_of(Annotated[float, SHARE] | None) == SHARE, range_of(int)
     (True, True, None)
@@ -150,28 +150,28 @@ def fields_in(record: Any) -> Iterator[tuple[str, Range]]:
 
 
 def check_fields(record: Any, where: str = "") -> None:
-    """Raise SecateurError where a field of a dataclass is outside of its range; None stands for the default."""
+    """Raise SecateurError if a field of a dataclass is outside its range; None means the default."""
     for name, known in fields_in(record):
         if (value := getattr(record, name)) is not None:
             known.check(value, f"{where}{name}")
 
 
 def check_given(known: Mapping[str, Range], given: Mapping[str, Any]) -> None:
-    """Raise SecateurError where a value is outside of the range of its name; None stands for the default."""
+    """Raise SecateurError if a value is outside the range of its name; None means the default."""
     for name, found in known.items():
         if given.get(name) is not None:
             found.check(given[name], name)
 
 
 def in_ranges(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the numbers that a function is given, by the ranges in its signature, before it begins."""
+    """Check a function's arguments against the ranges in its signature before calling it."""
     known, signature = ranges_in(function), inspect.signature(function)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             given = signature.bind(*args, **kwargs).arguments
-        except TypeError:  # python says best what is wrong with such a call
+        except TypeError:  # let python raise its own error for a bad call
             return function(*args, **kwargs)
         check_given(known, given)
         return function(*args, **kwargs)
@@ -180,7 +180,7 @@ def in_ranges(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def split_knobs(text: str, where: str) -> dict[str, str]:
-    """What stands after the colon of a spec, `name=value` by commas. Raises SecateurError for a name given twice.
+    """Parse the part of a spec after the colon, comma-separated `name=value`. Raises SecateurError for repeated names.
 
     >>> split_knobs("c_d=4,window=8", "dual")
     {'c_d': '4', 'window': '8'}

@@ -1,7 +1,7 @@
-"""Text that came out of a file, made safe to use: as a folder name, as Python source, as the name of a file to open.
+"""Make text from files safe to use: as a folder name, as Python source, as the name of a file to open.
 
-Nothing read from a file is trusted. Text for people goes through `errors.printable`, which every SecateurError and
-every printed line applies; what is used as a path or as code goes through here.
+Nothing read from a file is trusted. Displayed text goes through `errors.printable`, which every SecateurError and
+every printed line applies; text used as a path or as code goes through this module.
 """
 
 import os
@@ -15,24 +15,24 @@ _LONGEST = 255
 
 
 def folder_name(text: str, what: str) -> str:
-    """The text itself, if it names one folder directly below another.
+    """The text itself, if it is a valid name for a single folder.
 
     Raises DataError for an empty name, `.` and `..`, names with a slash, a NUL or a control character, and names longer
-    than 255 bytes; what: what the text is, for the message.
+    than 255 bytes; what: the kind of text, for the message.
 
     >>> folder_name("golden retriever", "label")
     'golden retriever'
     """
     if fault := _name_fault(text):
-        raise DataError(f"{what}: expected a name that can be a folder, got {text!r}, which {fault}; rename it")
+        raise DataError(f"{what}: expected a valid folder name, got {text!r}, which {fault}; rename it")
     return text
 
 
 def _name_fault(text: str) -> str | None:
     if text in ("", ".", ".."):
-        return "names no folder of its own"
+        return "is not the name of a folder"
     if any(c in "/\\" or ord(c) < 32 or ord(c) == 127 for c in text):
-        return "holds a slash or a control character"
+        return "contains a slash or a control character"
     try:
         return "is longer than 255 bytes" if len(text.encode()) > _LONGEST else None
     except UnicodeEncodeError:
@@ -40,7 +40,7 @@ def _name_fault(text: str) -> str | None:
 
 
 def literal(text: str | os.PathLike[str]) -> str:
-    r"""Text as a Python string literal in double quotes, so that a path cannot end the string it stands in.
+    r"""Text as a Python string literal in double quotes, so that a path cannot end the string.
 
     >>> print(literal('a"b'), literal("out/kept"))
     "a\"b" "out/kept"
@@ -57,7 +57,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit` bytes.
 
     Raises DataError for a device, a pipe, a socket, a folder, a file that is larger, and a file that cannot be read;
-    never blocks and never reads without end.
+    never blocks, and never reads past the limit.
     """
     where = Path(path)
     try:

@@ -136,9 +136,9 @@ def test_embedding_goes_on_after_its_last_whole_shard(tmp_path, recorded):
     embed("digits", by="input", out=str(out), rows=500, quiet=True)
     assert {name: (out / name).read_bytes() for name in whole} == whole
     assert (out / "part-000000.parquet").stat().st_mtime_ns == kept
-    with pytest.raises(WrongData, match="holds other embeddings .*by was 'input'"):
+    with pytest.raises(WrongData, match="contains other embeddings .*by was 'input'"):
         embed("digits", by=str(recorded), out=str(out), rows=500, quiet=True)
-    with pytest.raises(WrongData, match="holds something else"):
+    with pytest.raises(WrongData, match="contains other files"):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "notes.txt").write_text("")
         embed("digits", by="input", out=str(tmp_path / "mine"), quiet=True)

@@ -197,16 +197,16 @@ class TestBadInput:
 
     @pytest.mark.parametrize("values", [np.arange(6), np.zeros((3, 2, 2)), np.zeros((3, 2), int), np.zeros((3, 0))])
     def test_arrays_that_are_no_embeddings(self, values, tmp_path):
-        with pytest.raises(DataError, match=r"x.npy (holds .* of shape .*; expected|is no whole .npy file)"):
+        with pytest.raises(DataError, match=r"x.npy (holds .* of shape .*; expected|is not a complete .npy file)"):
             read_embeddings(write_npy(tmp_path, values), examples=3)
 
     def test_files_cut_off_and_pickles(self, tmp_path):
         for write in (write_npy, write_parquet):
             path = write(tmp_path)
             path.write_bytes(path.read_bytes()[:-40])
-            with pytest.raises(DataError, match=r"is no whole .npy file|could not be read as parquet"):
+            with pytest.raises(DataError, match=r"is not a complete .npy file|could not be read as parquet"):
                 read_embeddings(path, examples=N)
-        with pytest.raises(DataError, match=r"is no whole .npy file"):
+        with pytest.raises(DataError, match=r"is not a complete .npy file"):
             read_embeddings(write_npy(tmp_path, np.array([{}], dtype=object)), examples=1)
 
     @pytest.mark.parametrize("name", ["x.npy", "x.parquet"])

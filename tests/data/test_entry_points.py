@@ -248,7 +248,7 @@ NO_ROWS = {
 
 @pytest.mark.parametrize("form", NO_ROWS)
 def test_what_has_no_rows_by_number_is_refused_with_the_way_out(form):
-    with pytest.raises(DataError, match="is not read; .*pass"):
+    with pytest.raises(DataError, match="is not supported; .*pass"):
         open_data(NO_ROWS[form]())
 
 
@@ -268,19 +268,19 @@ class TestTables:
     @pytest.mark.parametrize("name", ["caption", "text", "id"])
     def test_a_caption_is_no_label_unless_it_is_asked_for(self, name):
         table = a_table(X, ["a", "b"] * 3).rename_column("label", name)
-        with pytest.raises(DataError, match=f"the only column beside the input is {name}; name one with --label"):
+        with pytest.raises(DataError, match=f"the only column besides the input is {name}; name it with --label"):
             open_data(table)
         assert open_data(table, label=name).classes == ("a", "b")
 
     def test_a_declared_class_beside_a_label_is_not_preferred(self):
         table = image_table(columns=("image", "attr")).add_column("label", [i % 2 for i in range(12)])
-        with pytest.raises(DataError, match="attr, label could all be it"):
+        with pytest.raises(DataError, match="attr, label could all hold the labels"):
             open_data(table)
 
     @pytest.mark.parametrize("cell", [[1, 0], {"a": 1}], ids=["lists", "structs"])
     def test_columns_that_cannot_be_labels_are_refused(self, cell):
         table = datasets.Dataset.from_dict({"x": X.tolist(), "label": [cell] * 6})
-        with pytest.raises(DataError, match="label holds|label: .*holds|could all be it"):
+        with pytest.raises(DataError, match="label holds|label: .*holds|could all hold the labels"):
             open_data(table, input="x", label="label")
 
     def test_columns_that_cannot_be_inputs_are_refused(self):
@@ -297,7 +297,7 @@ class TestTables:
         table = image_table()
         with pytest.raises(DataError, match="test: the data hold the splits train; name one"):
             open_data(datasets.DatasetDict(train=table), test=table)
-        with pytest.raises(DataError, match="have splits of their own"):
+        with pytest.raises(DataError, match="has splits of its own"):
             open_data("digits", test=table)
 
 

@@ -39,8 +39,8 @@ class TestListing:
         found = listed(tmp_path / "data")
         assert found.files == ("cat/0.png", "dog/0.png")
         assert found.ignored == {
-            "links that lead nowhere": ("cat/gone.png",),
-            "links to folders that are read already": ("again/", "cat/loop/"),
+            "broken links": ("cat/gone.png",),
+            "links to folders that were already read": ("again/", "cat/loop/"),
         }
 
     def test_what_systems_leave_behind_is_set_aside(self, tmp_path):
@@ -168,7 +168,7 @@ class TestMetadata:
             (folder / name / "metadata.csv").write_text("file_name,caption\n" + "".join(f"{f},a {f}\n" for f in files))
         source = open_data(str(folder))
         assert source.classes == CLASSES
-        assert "metadata without a column of labels: 3 (cat/metadata.csv)" in source.ignored
+        assert "metadata without a label column: 3 (cat/metadata.csv)" in source.ignored
 
     @pytest.mark.parametrize(
         "name, message",
@@ -197,7 +197,7 @@ class TestSaved:
             with pytest.raises(DataError, match="data: "):
                 open_data(str(tmp_path / "s"))
         state.write_text("{")
-        with pytest.raises(DataError, match="state.json is no JSON"):
+        with pytest.raises(DataError, match="state.json is not JSON"):
             open_data(str(tmp_path / "s"))
 
     def test_a_damaged_one_is_named(self, tmp_path):
@@ -255,8 +255,8 @@ class TestTold:
         (folder / "notes.txt").write_text("")
         source = open_data(str(folder))
         assert source.told == (
-            "data: a folder of images, train 12 rows, test split test 6 rows, 8x8 images, labels from the names of "
-            "folders, 3 classes (cat, dog, owl)"
+            "data: a folder of images, train 12 rows, test split test 6 rows, 8x8 images, labels from folder names, "
+            "3 classes (cat, dog, owl)"
         )
         assert source.ignored == (
             "ignored: hidden and system files: 1 (train/owl/.DS_Store); other files: 1 (notes.txt); "
@@ -266,7 +266,7 @@ class TestTold:
     def test_rows_that_are_left_out_are_told(self):
         encoded = [*[png(pixels(i)) for i in range(11)], b"no"]
         source = open_data(image_table(encoded=encoded), on_bad="skip")
-        assert source.ignored == "ignored: rows that cannot be used: 1 (row 11: image is not an image)"
+        assert source.ignored == "ignored: unusable rows: 1 (row 11: image is not an image)"
         assert source.told.startswith(
             "data: rows from Python, train 12 rows, 8x8 images from column 'image', label column"
         )

@@ -40,12 +40,12 @@ def tiff_16():
 
 
 HOSTILE = {
-    "a broken eXIf chunk": (with_chunk(b"eXIf", b"MM\0*\0\0"), "broken or cut off"),
+    "a broken eXIf chunk": (with_chunk(b"eXIf", b"MM\0*\0\0"), "broken or truncated"),
     "10^9 pixels": (header(40_000, 25_000) + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "too large"),
     "more pixels than Pillow itself takes": (header(10**5, 10**5) + chunk(b"IEND", b""), "too large"),
     "a quarter of a gigabyte": (header(10_000, 10_000) + chunk(b"IDAT", zlib.compress(bytes(100))), "10000x10000"),
     "no pixels": (header(0, 8) + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "image "),
-    "text that explodes": (with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))), "broken or cut off"),
+    "text that explodes": (with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))), "broken or truncated"),
     "EPS, which another program would run": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", "not an image",
     ),

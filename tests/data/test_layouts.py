@@ -121,25 +121,25 @@ STOPS = {
     "splits beside images": (f"{SPLIT} 9.png", "beside 9.png"),
     "test among classes": ("cat/0.png dog/1.png test/2.png", "test/ beside cat/, dog/"),
     "train and test images among classes": ("cat/0.png train_set/1.png test_set/2.png", "test_set/, train_set/"),
-    "two folders for one split": ("test/cat/0.png testing/cat/1.png", "test, testing of DATA are all the test split"),
+    "two folders for one split": ("test/cat/0.png testing/cat/1.png", "test, testing of DATA all mean the test split"),
     "train in two spellings": ("Train/cat/0.png train/cat/1.png", "all the train split"),
-    "nested classes": ("cat/a/0.png dog/b/1.png", r"folders in class folders \(cat/a/0.png and 1 more\)"),
-    "classes at two depths": ("cat/0.png dog/b/1.png", "folders in class folders"),
-    "images beside class folders": ("cat/0.png 1.png", "images beside folders of images; move 1.png .*--label none"),
+    "nested classes": ("cat/a/0.png dog/b/1.png", r"folders inside class folders \(cat/a/0.png and 1 more\)"),
+    "classes at two depths": ("cat/0.png dog/b/1.png", "folders inside class folders"),
+    "images beside class folders": ("cat/0.png 1.png", "both images and folders of images; move 1.png .*--label none"),
     "images and tables": ("cat/0.png x.parquet", r"images \(cat/0.png\) and parquet files \(x.parquet\)"),
     "images and a table of labels": ("0.png 1.png labels.csv", "labels.csv, which may hold.*metadata.csv"),
-    "hive beside classes": ("label=cat/0.png dog/1.png", "do not give the same key=value pairs"),
-    "hive of no label": ("day=1/0.png day=2/1.png", "the folders of DATA give day; name the one .*--label"),
+    "hive beside classes": ("label=cat/0.png dog/1.png", "do not have the same key=value pairs"),
+    "hive of no label": ("day=1/0.png day=2/1.png", "the folder names of DATA have the keys day; .*--label"),
     "some files with words": ("train.parquet test.parquet more.parquet", "name a split .* and files that name none"),
     "one file with a word": ("train.parquet more.parquet", "more.parquet.*--split"),
     "two words in a path": ("test/train.parquet", "names the splits test and train"),
     "tables by class": ("cat/0.parquet dog/0.parquet", r"several folders \(cat, dog\).*'DATA/\*\*/\*.parquet'"),
     "two data sets": ("a/train.parquet b/train.parquet", "several folders"),
-    "hive with other keys": ("label=a/0.parquet kind=b/0.parquet", "do not give the same key=value pairs"),
-    "hive for some": ("label=a/0.parquet x.parquet", "do not give the same key=value pairs"),
+    "hive with other keys": ("label=a/0.parquet kind=b/0.parquet", "do not have the same key=value pairs"),
+    "hive for some": ("label=a/0.parquet x.parquet", "do not have the same key=value pairs"),
     "Delta Lake": ("part-0.parquet _delta_log/0.json", "a table of Delta Lake"),
     "nothing": ("", "no folders of images; expected DATA/CLASS/IMAGE.*found nothing"),
-    "what is not read": ("a.csv b.tar", "holds no parquet files .* found a.csv, b.tar"),
+    "what is not read": ("a.csv b.tar", "contains no parquet files .* found a.csv, b.tar"),
 }  # fmt: skip
 
 
@@ -154,10 +154,10 @@ class TestWaysOut:
     def test_splits_that_are_named_leave_the_rest_out(self):
         names = f"{SPLIT} unlabelled/9.png 8.png"
         assert read(names, BY_NAME) == read(names, Asked(split="train")) == {"train": TRAIN, "test": TEST}
-        assert ignored(names, BY_NAME) == {"images of no split that was named": ["8.png", "unlabelled/9.png"]}
+        assert ignored(names, BY_NAME) == {"images of splits you did not ask for": ["8.png", "unlabelled/9.png"]}
         tables = "train.parquet test.parquet more.parquet"
         assert read(tables, BY_NAME) == {"test": ["test.parquet"], "train": ["train.parquet"]}
-        assert ignored(tables, BY_NAME) == {"files of no split that was named": ["more.parquet"]}
+        assert ignored(tables, BY_NAME) == {"files of splits you did not ask for": ["more.parquet"]}
 
     def test_a_split_of_any_name_can_be_named(self):
         assert read("good/cat/0.png bad/cat/1.png", Asked(split="good")) == {"good": {"good/cat/0.png": "cat"}}
@@ -199,7 +199,7 @@ class TestMetadata:
     def test_it_gives_labels_where_folders_give_none(self):
         names = "0.png 1.png 2.png metadata.csv"
         assert read(names, described=self.FLAT) == {"train": {"0.png": "cat", "1.png": "dog"}}
-        assert ignored(names, described=self.FLAT) == {"images that the metadata does not name": ["2.png"]}
+        assert ignored(names, described=self.FLAT) == {"images that are not in the metadata": ["2.png"]}
 
     def test_one_folder_of_images_is_no_class_beside_it(self):
         about = Described(("metadata.csv",), ("label",), {"images/0.png": "cat", "images/1.png": "dog"})
@@ -209,7 +209,7 @@ class TestMetadata:
         about = Described(("cat/metadata.csv", "dog/metadata.csv"), ("caption",))
         names = "cat/0.png dog/1.png cat/metadata.csv dog/metadata.csv"
         assert read(names, described=about) == {"train": CLASSES}
-        assert ignored(names, described=about) == {"metadata without a column of labels": list(about.files)}
+        assert ignored(names, described=about) == {"metadata without a label column": list(about.files)}
 
     def test_class_folders_and_metadata_may_name_the_classes_differently_but_not_disagree(self):
         same = Described(("metadata.csv",), ("label",), {"cat/0.png": "0", "dog/1.png": "1"})
@@ -219,7 +219,7 @@ class TestMetadata:
             {"cat/0.png": "a", "dog/1.png": "a", "dog/2.png": "b"},
         )
         with pytest.raises(
-            DataError, match="metadata.csv in DATA calls cat/0.png 'a', but its folder is another class"
+            DataError, match="metadata.csv in DATA labels cat/0.png as 'a', but its folder is another class"
         ):
             read(names, described=Described(("metadata.csv",), ("label",), other))
         assert read(names, described=Described(("metadata.csv",), ("label",), other, asked=True)) == {"train": other}
@@ -230,7 +230,7 @@ class TestMetadata:
 
     def test_a_split_that_it_does_not_name_stops(self):
         about = Described(("train/metadata.csv",), ("label",), {"train/0.png": "cat", "train/1.png": "dog"})
-        with pytest.raises(DataError, match="names no image of test"):
+        with pytest.raises(DataError, match="lists no image of test"):
             read("train/0.png train/1.png test/2.png train/metadata.csv", described=about)
 
 

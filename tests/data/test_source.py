@@ -118,7 +118,9 @@ def test_columns_are_named_where_they_cannot_be_guessed(tmp_path):
 
     table = table.cast_column("fine", datasets.ClassLabel(names=["a", "b"]))
     table.to_parquet(str(tmp_path / "t.parquet"))
-    with pytest.raises(DataError, match="label: the columns coarse, fine could all be it; name one with --label"):
+    with pytest.raises(
+        DataError, match="label: the columns coarse, fine could all hold the labels; choose one with --label"
+    ):
         open_data(str(tmp_path / "t.parquet"))
     assert open_data(str(tmp_path / "t.parquet"), label="fine").train.classes == ("a", "b")
     with pytest.raises(DataError, match="label: expected one of the columns .* got 'colour'"):
@@ -206,7 +208,7 @@ class TestImages:
             body = zlib.compress(b"".join(b"\0" + bytes(8 * 6) for _ in range(8)))
             encoded = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
             assert Image.open(io.BytesIO(encoded)).mode == "RGB"
-        with pytest.raises(DataError, match="row 9: image has more than 8 bits a channel .* convert the images"):
+        with pytest.raises(DataError, match="row 9: image has more than 8 bits per channel .* convert the images"):
             open_data(self.table(encoded))
 
     def test_mixed_sizes_say_how_to_bring_them_to_one(self):
@@ -287,7 +289,7 @@ class TestBadInput:
             open_data("./nowhere")
 
     def test_an_empty_folder(self, tmp_path):
-        with pytest.raises(DataError, match="holds no parquet files and no folders of images"):
+        with pytest.raises(DataError, match="contains no parquet files and no folders of images"):
             open_data(str(tmp_path))
 
     def test_an_empty_split(self):
@@ -336,7 +338,7 @@ class TestBadInput:
 
     def test_images_that_were_normalised(self):
         items = AsDataset([(torch.randn(3, 8, 8), i % 2) for i in range(6)])
-        with pytest.raises(DataError, match="images must be uint8, or 8-bit values over 255"):
+        with pytest.raises(DataError, match="images must be uint8, or 8-bit values divided by 255"):
             open_data(items)
 
     def test_what_is_no_data_at_all(self):

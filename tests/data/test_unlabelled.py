@@ -232,7 +232,9 @@ class TestNothingGoesByFakeLabels:
 class TestBadInput:
     def test_unclear_columns_name_both_ways_out(self, tmp_path):
         table = images().add_column("a", list(range(12))).add_column("b", list(range(12)))
-        with pytest.raises(DataError, match=r"a, b could all be it; name one with --label, or .* --label none"):
+        with pytest.raises(
+            DataError, match=r"a, b could all hold the labels; choose one with --label, or .* --label none"
+        ):
             open_data(table)
         assert not open_data(table, label="none").labelled
 
@@ -249,7 +251,7 @@ class TestBadInput:
     def test_images_beside_folders_of_images(self, tmp_path):
         folder = write_folder(tmp_path / "in")
         (folder / "stray.png").write_bytes(png(pixels(0)))
-        with pytest.raises(DataError, match="holds images beside folders of images; .* --label none"):
+        with pytest.raises(DataError, match="contains both images and folders of images; .* --label none"):
             open_data(str(folder))
         assert len(open_data(str(folder), label="none").train) == 13
 

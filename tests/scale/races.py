@@ -137,7 +137,7 @@ def _told(ends, out, how):
 
 
 def _short(error):
-    if "at work" in error:
+    if "is running" in error:
         return "refused"
     return "lost" if "took" in error else f"error: {error[:150]}"
 

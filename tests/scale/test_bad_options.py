@@ -110,7 +110,7 @@ def test_out_of_other_shards(tmp_path, shards, stops):
     place = shards({}, {})
     prune(place, tmp_path / "out", clustering=FEW)
     (place / "1.parquet").unlink()
-    said = r"out: .*out was made from other shards \(fingerprint \w+, not \w+\); name another --out, or --force"
+    said = r"out: .*out was made from other shards \(fingerprint \w+, not \w+\); choose another --out, or --force"
     stops(place, said, kind=WrongData)
     assert prune(place, tmp_path / "out", clustering=FEW, force=True).rows == 20
     assert len(manifest(tmp_path / "out")["id"]) == 20
@@ -120,7 +120,7 @@ def test_out_of_other_shards(tmp_path, shards, stops):
 def test_out_that_holds_something_else_is_never_touched(tmp_path, shards, stops, force):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    said = r"out: .*out holds something else \(thesis\.tex\); name another --out"
+    said = r"out: .*out contains other files \(thesis\.tex\); choose another --out"
     stops(shards({}), said, kind=WrongData, force=force)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
@@ -129,7 +129,7 @@ def test_out_that_holds_something_else_is_never_touched(tmp_path, shards, stops,
 def test_the_folder_of_another_command_is_never_touched(tmp_path, shards, stops, force):
     sc.record("digits", epochs=1, net="mlp", out=tmp_path / "out", quiet=True)
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    stops(shards({}), r"out: .*out holds something else", kind=WrongData, force=force)
+    stops(shards({}), r"out: .*out contains other files", kind=WrongData, force=force)
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
@@ -146,7 +146,7 @@ def test_a_second_command_is_kept_out_while_one_is_at_work(tmp_path, shards, sto
     place = shards({})
     prune(place, tmp_path / "out", clustering=FEW)
     with locked(tmp_path / "out"):
-        stops(place, "out: another command is at work in .*out; wait for it", kind=WrongData)
+        stops(place, "out: another command is running in .*out; wait for it", kind=WrongData)
     assert prune(place, tmp_path / "out", clustering=FEW).rows == 20
 
 

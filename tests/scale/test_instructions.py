@@ -305,8 +305,8 @@ GOOD = {k: float(k) for k in range(SUBSETS)}
         (GOOD, {"how": Selecting(attention="none", components=3)}, "attention: expected inside or across, got 'none'"),
         (GOOD, {"how": Selecting(labels="none", components=3)}, "labels: expected standard or given"),
         (GOOD, {"how": Selecting(lr=1e30, components=3)}, "lr: training with 1e.30 left the finite numbers"),
-        (GOOD, {"subsets": 13}, r"subsets in .* were made otherwise \(subsets was 12, now 13\)"),
-        (GOOD, {"columns": Columns("id", "text"), "text": None}, "made otherwise .*columns was"),
+        (GOOD, {"subsets": 13}, r"subsets in .* were made with other options \(subsets was 12, now 13\)"),
+        (GOOD, {"columns": Columns("id", "text"), "text": None}, "made with other options .*columns was"),
     ],
 )
 def test_a_second_run_that_cannot_be_leaves_the_subsets_and_the_selection(selected, made_up, quality, options, said):
@@ -334,21 +334,21 @@ def test_an_out_of_something_else_is_left_alone(made_up, tmp_path):
     _, shards, data, _ = made_up
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
-    with stop("out: .* holds something else .notes.txt", WrongData):
+    with stop("out: .* contains other files .notes.txt", WrongData):
         choose(shards, tmp_path / "mine")
     pruned = made.write(tmp_path / "pruned-shards", data)
     made.prune(pruned, tmp_path / "pruned", clustering=made.FEW)
     before = files(tmp_path / "pruned")
     for force in (False, True):
-        with stop("out: .* holds something else", WrongData):
+        with stop("out: .* contains other files", WrongData):
             choose(shards, tmp_path / "pruned", force=force)
     assert files(tmp_path / "pruned") == before
     choose(shards, tmp_path / "ours", subsets=SUBSETS)
-    with stop("out: .* holds something else", WrongData):
+    with stop("out: .* contains other files", WrongData):
         made.prune(pruned, tmp_path / "ours", clustering=made.FEW)
-    with stop(r"made otherwise \(fingerprint was", WrongData):
+    with stop(r"made with other options \(fingerprint was", WrongData):
         choose(pruned, tmp_path / "ours", text=None, indicators=())
-    with stop(r"made otherwise \(seed was 0, now 1\)", WrongData):
+    with stop(r"made with other options \(seed was 0, now 1\)", WrongData):
         choose(shards, tmp_path / "ours", seed=1)
     choose(shards, tmp_path / "ours", subsets=5, seed=1, force=True)
     assert len(list((tmp_path / "ours" / "subsets").iterdir())) == 5

@@ -52,7 +52,7 @@ def stopped(claim):
 def test_a_second_command_is_refused_and_told_who_is_at_work(out):
     with claimed(out) as first:
         first.begin(ABOUT)
-        with pytest.raises(WrongData, match=f"another command is at work in .*: process {os.getpid()} on .*take-over"):
+        with pytest.raises(WrongData, match=f"another command is running in .*: process {os.getpid()} on .*take-over"):
             claimed(out).__enter__()
         first.publish({"result": {}}, first.folder("a"))
     with claimed(out) as second:
@@ -65,7 +65,7 @@ def test_a_lease_that_is_not_renewed_is_taken_and_its_former_holder_can_publish_
     with claimed(out) as second:
         second.publish({"result": {"kept": 2}}, second.folder("b"))
         for late in (lambda: first.publish({"result": {"kept": 1}}, first.folder("a")), lambda: first.begin(ABOUT)):
-            with pytest.raises(WrongData, match="another command took .* over while this one was unresponsive"):
+            with pytest.raises(WrongData, match="another command took over .* while this one was unresponsive"):
                 late()
     assert told(out)["result"] == {"kept": 2}
 
@@ -159,7 +159,7 @@ def test_a_refused_run_leaves_the_store_as_it_was(out):
 @pytest.mark.parametrize("about", [[], {"shards": "x"}, {"shards": []}, {"generation": "../../x", "fingerprint": "f"}])
 def test_an_edited_run_json_is_refused(tmp_path, about):
     (tmp_path / "run.json").write_text(json.dumps(about))
-    with pytest.raises(WrongData, match="run.json was changed"):
+    with pytest.raises(WrongData, match="run.json was edited or damaged"):
         told(Place(str(tmp_path)))
 
 
@@ -220,7 +220,7 @@ def test_a_stray_part_stops_a_rerun(whole):
     stray = part.with_name("part-more.parquet")
     stray.write_bytes(part.read_bytes())
     try:
-        with pytest.raises(SecateurError, match="manifest.parquet has 'part-more.parquet', which no run"):
+        with pytest.raises(SecateurError, match="manifest.parquet contains 'part-more.parquet', which this"):
             pruned(shards, out, Local(1))
     finally:
         stray.unlink()

@@ -135,7 +135,7 @@ def test_shards_that_have_changed_or_gone_since_are_told(source):
 def test_the_result_of_the_run_itself_is_never_replaced(source):
     before = whole(source)
     for force in (False, True):
-        with pytest.raises(WrongData, match="out: expected another folder than"):
+        with pytest.raises(WrongData, match="out: expected a folder other than"):
             secateur.scale.select(str(source), out=f"{source}/../run/", keep=0.1, force=force, **ALONE)
     assert whole(source) == before
 

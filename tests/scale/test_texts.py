@@ -159,7 +159,7 @@ class TestBadInput:
     def test_an_out_of_other_texts_or_of_something_else(self, shards, tmp_path):
         embedded(shards, tmp_path / "out")
         shard(shards / "2.parquet", ["on the rug", "cat"], id=["u", "v"], score=[4, 5])
-        with pytest.raises(WrongData, match="holds other embeddings .fingerprint was"):
+        with pytest.raises(WrongData, match="contains other embeddings .fingerprint was"):
             embedded(shards, tmp_path / "out")
         assert embedded(shards, tmp_path / "out", force=True)["caption"].to_pylist()[-2] == "on the rug"
 

@@ -101,7 +101,7 @@ class TestSizes:
     def test_a_table_that_claims_more_rows_than_fit_into_its_bytes(self, out):
         alike = pa.table({"id": pa.nulls(10**7, pa.int64()), "label": pa.nulls(10**7, pa.int64())})
         pq.write_table(alike.replace_schema_metadata({b"secateur": b"{}"}), out / "scores.parquet")
-        assert "not a whole table written by secateur (10000000 rows" in tried(lambda: sc.score(out))
+        assert "not a complete table written by secateur (10000000 rows" in tried(lambda: sc.score(out))
 
 
 class TestNames:
@@ -139,7 +139,7 @@ class TestBelieved:
             ("bill.json", ("bills",), [], "bills"),
             ("cells/*/result.json", ("accuracy",), 1.5, "accuracy: expected less than or equal to 1, got 1.5"),
             ("cells/*/result.json", ("per_class",), [0.5], "1 recalls of classes, but run.json says 10"),
-            ("cells/*/result.json", ("kept",), 600, "kept at most 512"),
+            ("cells/*/result.json", ("kept",), 600, "at most 512 kept"),
         ],
     )
     def test_a_value_out_of_range(self, out, file, keys, to, said):
@@ -149,11 +149,11 @@ class TestBelieved:
     @pytest.mark.parametrize(
         "column, to, said",
         [
-            ("id", 7, "ids from 0 on, one a row"),
+            ("id", 7, "ids that count up from 0"),
             ("kept", False, "no weight unless kept"),
             ("kept", True, "expected 154 rows kept"),
-            ("weight", -1.0, "a weight from 0 on"),
-            ("weight", float("nan"), "a weight from 0 on"),
+            ("weight", -1.0, "a weight of 0 or more"),
+            ("weight", float("nan"), "a weight of 0 or more"),
             ("rank", 3, "every rank once"),
             ("label", 10, "has label 10 of 10 classes"),
             ("kept", None, "column kept has 512 nulls"),
@@ -200,7 +200,7 @@ class TestFiles:
 
         monkeypatch.setattr(zarr.Array, "__getitem__", none_left)
         told = tried(lambda: sc.score(out))
-        assert "memory ran out (Unable to allocate 8.00 GiB)" in told
+        assert "out of memory (Unable to allocate 8.00 GiB)" in told
         assert "record again" not in told
 
     def test_a_mined_table_whose_confidence_is_none(self, tmp_path):
@@ -209,5 +209,5 @@ class TestFiles:
         columns = {"id": [3, 1], "label": [0, 1], "class": ["a", "b"], "confidence": [0.5, 0.6], "kept": [True, True]}
         about = {b"secateur": b"{}"}
         pq.write_table(pa.table(columns).replace_schema_metadata(about), tmp_path / "mined.parquet")
-        with pytest.raises(StoreError, match=r"row 1: id 1, .* expected ids that grow"):
+        with pytest.raises(StoreError, match=r"row 1: id 1, .* expected increasing ids"):
             Mined.open(tmp_path)

@@ -145,14 +145,10 @@ class TestBadInput:
 
         recording = recorded(tmp_path / "r.zarr")
         (tmp_path / "r.zarr" / "p_target" / "c" / "1" / "0").unlink()
-        with pytest.raises(
-            SecateurError, match="were not seen from the first epoch on, and the score reads every epoch"
-        ):
+        with pytest.raises(SecateurError, match="were not visited in every epoch, as the score requires"):
             compute(recording, Use("dual", None, {"window": 2}))
         (tmp_path / "r.zarr" / "correct" / "c" / "1" / "0").unlink()
-        with pytest.raises(
-            SecateurError, match="were not seen from the first epoch on, and the score reads every epoch"
-        ):
+        with pytest.raises(SecateurError, match="were not visited in every epoch, as the score requires"):
             compute(recording, Use("forgetting"))
 
     def test_a_full_disk_names_the_epoch_and_keeps_the_others(self, tmp_path):

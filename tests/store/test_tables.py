@@ -62,7 +62,7 @@ def test_a_table_cut_off_is_noticed(tmp_path):
     subset().save(tmp_path / "subset.parquet")
     content = (tmp_path / "subset.parquet").read_bytes()
     (tmp_path / "subset.parquet").write_bytes(content[:-20])
-    with pytest.raises(StoreError, match="not a whole table"):
+    with pytest.raises(StoreError, match="not a complete table"):
         Subset.open(tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_a_table_of_someone_else_is_refused(tmp_path):
     import pyarrow as pa
 
     pq.write_table(pa.table({"id": [1]}), tmp_path / "subset.parquet")
-    with pytest.raises(StoreError, match="not a whole table written by secateur"):
+    with pytest.raises(StoreError, match="not a complete table written by secateur"):
         Subset.open(tmp_path)
 
 

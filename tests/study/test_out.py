@@ -104,7 +104,7 @@ def test_a_forced_command_that_writes_replaces_all_of_it_and_nothing_else(folder
 def test_what_no_run_wrote_is_never_touched_whatever_it_is_called(folder, name, force):
     (folder / name).mkdir()
     (folder / name / "mine.txt").write_text("years of work")
-    refused(folder.path, f"holds {name}, which no run", force=force)
+    refused(folder.path, f"contains {name}, which secateur did not", force=force)
 
 
 @pytest.mark.parametrize("name", ["kept", "state", "model.safetensors", "report.html"])
@@ -112,8 +112,8 @@ def test_force_does_not_make_a_stranger_s_folder_ours(tmp_path, name):
     out = tmp_path / "out"
     (out / name).mkdir(parents=True)
     (out / name / "mine.txt").write_text("years of work")
-    refused(out, "holds something else")
-    refused(out, f"holds {name}, which no run", force=True)
+    refused(out, "contains other files")
+    refused(out, f"contains {name}, which secateur did not", force=True)
 
 
 def test_force_writes_beside_what_has_other_names(tmp_path):
@@ -131,7 +131,7 @@ def test_something_that_appears_while_a_run_is_at_work_is_not_overwritten(folder
         (folder / "kept").mkdir()
         (folder / "kept" / "mine.txt").write_text("years of work")
         for write in (lambda: write_json(folder / "kept" / "a.json", 1), lambda: remove(folder / "kept")):
-            with pytest.raises(WrongData, match="holds kept, which no run"):
+            with pytest.raises(WrongData, match="contains kept, which secateur did not"):
                 write()
     assert (folder / "kept" / "mine.txt").read_text() == "years of work"
 
@@ -166,7 +166,7 @@ def test_something_else_called_lock_is_left_alone(folder, kind):
 def test_a_stranger_s_folder_of_another_data_set_gets_no_lock(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    refused(tmp_path / "out", "holds something else")
+    refused(tmp_path / "out", "contains other files")
 
 
 def test_the_lock_that_a_killed_run_left_does_not_stop_the_next(tmp_path):
@@ -175,7 +175,7 @@ def test_the_lock_that_a_killed_run_left_does_not_stop_the_next(tmp_path):
     with Out(tmp_path / "out").claimed(DATA, force=False):
         pass
     second = Out(tmp_path / "out").claimed(DATA, force=False)
-    with Out(tmp_path / "out").claimed(DATA, force=False), pytest.raises(WrongData, match="at work"), second:
+    with Out(tmp_path / "out").claimed(DATA, force=False), pytest.raises(WrongData, match="is running"), second:
         pass
 
 
@@ -192,7 +192,7 @@ def test_a_link_where_a_run_would_write_is_refused(folder, name, force):
 
 def test_a_pipe_where_a_run_would_read_is_refused(folder):
     os.mkfifo(folder / "cells" / "pipe")
-    refused(folder.path, "no regular file")
+    refused(folder.path, "not a regular file")
 
 
 @pytest.mark.parametrize("make", [lambda p: p.write_text("x"), os.mkfifo, lambda p: p.symlink_to("nowhere")])
@@ -320,7 +320,7 @@ def test_a_folder_of_an_older_version_stays_usable(pruned, few_digits, tmp_path)
     assert set(json.loads((out / "run.json").read_text())["owns"]) == set(run["owns"])
     (out / "run.json").write_text(json.dumps({k: v for k, v in run.items() if k not in ("owns", "digests")}))
     (out / "synthetic").mkdir()
-    refused(out, "holds synthetic, which no run", data=run["data"], force=True)
+    refused(out, "contains synthetic, which secateur did not", data=run["data"], force=True)
 
 
 def test_beside_a_recording_of_one_s_own_loop_only_our_tables_are_replaced(pruned, tmp_path):
@@ -355,7 +355,7 @@ def test_a_report_never_replaces_one_that_is_not_ours(pruned, tmp_path):
     run["owns"].remove("report.html")
     (out / "run.json").write_text(json.dumps(run))
     (out / "report.html").write_text("my own")
-    with pytest.raises(WrongData, match="holds report.html, which no run"):
+    with pytest.raises(WrongData, match="contains report.html, which secateur did not"):
         write_report(out)
     (out / "report.html").unlink()
     write_report(out)

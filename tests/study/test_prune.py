@@ -314,7 +314,7 @@ class TestBadInput:
     def test_out_that_holds_something_else_is_left_alone(self, few_digits, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("years of work")
-        with pytest.raises(WrongData, match="holds something else \\(thesis.tex\\); name another --out"):
+        with pytest.raises(WrongData, match="contains other files \\(thesis.tex\\); choose another --out"):
             prune(few_digits, tmp_path / "out")
         assert [p.name for p in (tmp_path / "out").iterdir() if p.name != ".lock"] == ["thesis.tex"]
         prune(few_digits, tmp_path / "out", force=True, method="random")
@@ -348,7 +348,7 @@ class TestBadInput:
     def test_two_commands_do_not_share_a_folder(self, copied, few_digits):
         from secateur.study.out import Out
 
-        with Out(copied).locked(), pytest.raises(WrongData, match="another command is at work"):
+        with Out(copied).locked(), pytest.raises(WrongData, match="another command is running"):
             prune(few_digits, copied)
 
     def test_a_run_that_leaves_the_finite_numbers_keeps_what_it_recorded(self, few_digits, tmp_path):

@@ -144,9 +144,13 @@ class TestBadInput:
     def test_a_folder_with_another_net(self, recorded, slim_out, few_digits, tmp_path):
         train = few_digits[0]
         elsewhere = slim_out[0]
-        with pytest.raises(WrongData, match="holds the net of a record, which slim would replace; name another --out"):
+        with pytest.raises(
+            WrongData, match="holds the net of a record, which slim would replace; choose another --out"
+        ):
             self.slim(elsewhere, train, tmp_path, out=recorded)
-        with pytest.raises(WrongData, match="holds the net of a slim, which record would replace; name another --out"):
+        with pytest.raises(
+            WrongData, match="holds the net of a slim, which record would replace; choose another --out"
+        ):
             sc.record(train, net="mlp:0.25", epochs=1, out=elsewhere, **QUIET)
 
     @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def restore(path: Path, condenser: Condenser, canvas: Canvas, ground: Ground, as
         before = about.get("asked", {})
         changed = sorted(n for n in {**asked, **before} if asked.get(n) != before.get(n))
         told = "; ".join(f"{n} was {before.get(n)!r}, now {asked.get(n)!r}" for n in changed)
-        raise WrongData(f"{path}: the checkpoint is of another run ({told}); name another --out, or --force")
+        raise WrongData(f"{path}: the checkpoint is of another run ({told}); choose another --out, or --force")
     tensors = tensors_in(path, "checkpoint", "delete it to start again")
     if "images" not in tensors or tensors["images"].shape != canvas.images.shape:
         found = tuple(tensors["images"].shape) if "images" in tensors else "none"

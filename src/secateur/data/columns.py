@@ -10,14 +10,14 @@ from secateur.data.decoding.rows import ImageRows, Rows, VectorRows
 from secateur.errors import DataError
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y", "fine_label")
-"""What columns of labels are usually called."""
+"""Usual names of label columns."""
 _NO_LABEL_NAMES = frozenset(
     "caption captions text texts title description prompt file file_name filename path file_path filepath url uri id "  # noqa: SIM905
     "ids idx index uid uuid key image_id md5 sha256 hash width height size date time timestamp split".split()
 )
-"""What columns are called that are no labels, unless the user says so."""
+"""Names of columns that are never used as labels unless the user asks for them."""
 _PANDAS_INDEX = "__index_level_"
-_WAY = "name one with --label"
+_WAY = "choose one with --label"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Columns:
         told: str | None = None,
         beside: Mapping[str, list[Any]] | None = None,
     ) -> "Columns":
-        """Name the columns, guessing where there is no doubt. The table's format is put aside: rows are read as stored.
+        """Name the columns; unnamed ones are chosen if unambiguous. Resets the table's format: rows are read as stored.
 
         Raises DataError for a table with a transform, which would be lost.
         """
@@ -82,7 +82,7 @@ class Columns:
 
 
 def guess_input(table: Any, asked: str | None, label: str | None = None) -> str:
-    """The input column: the one asked for, or the only image column, or the only column of number lists.
+    """The input column: the one named, or the only image column, or the only column of number lists.
 
     label: the label column asked for, which is not the input; nor is one of number lists that is called as labels are.
     """
@@ -91,7 +91,7 @@ def guess_input(table: Any, asked: str | None, label: str | None = None) -> str:
         if not (is_image(table.features[asked]) or _is_vector(table.features[asked])):
             raise DataError(
                 f"input: expected a column of images or of lists of numbers, but {asked} holds {_kind(table, asked)}; "
-                f"name another, or cast it from Python with cast_column"
+                f"choose another, or cast it from Python with cast_column"
             )
         return asked
     for is_input in (is_image, _is_vector):
@@ -124,12 +124,15 @@ def guess_label(table: Any, asked: str | None, input_column: str) -> str | None:
     declared = [name for name in others if isinstance(table.features[name], ClassLabel)]
     usual = [name for name in others if name in LABEL_NAMES]
     if len(declared) == 1 and usual and declared[0] not in usual:
-        declared = [*declared, *usual]  # attr, declared, beside label: both could be meant
+        declared = [*declared, *usual]  # with attr, declared, and label, either could be meant
     for found in (declared, usual, others):
         if len(found) > 1:
-            raise DataError(f"label: the columns {', '.join(found)} could all be it; {_WAY}, {WITHOUT}")
+            raise DataError(f"label: the columns {', '.join(found)} could all hold the labels; {_WAY}, {WITHOUT}")
         if found and found is others and found[0].lower() in _NO_LABEL_NAMES:
-            raise DataError(f"label: the only column beside the input is {found[0]}; {_WAY} if it is meant, {WITHOUT}")
+            raise DataError(
+                f"label: the only column besides the input is {found[0]}; name it with --label if it holds the labels, "
+                f"{WITHOUT}"
+            )
         if found:
             return _scalar(table, str(found[0]))
     return None
@@ -142,13 +145,13 @@ def _existing(table: Any, name: str, argument: str) -> str:
 
 
 def _scalar(table: Any, name: str) -> str:
-    """The name of a column that can hold labels."""
+    """The name of the column, if it can hold labels."""
     from datasets import ClassLabel, Value
 
     if not isinstance(table.features[name], (ClassLabel, Value)):
         raise DataError(
-            f"label: expected a column of text or whole numbers, but {name} holds {_kind(table, name)}; of one-hot "
-            f"labels, pass the number of the class: their argmax; name another column with --label, {WITHOUT}"
+            f"label: expected a column of text or whole numbers, but {name} holds {_kind(table, name)}; for one-hot "
+            f"labels, pass the class number (their argmax); choose another column with --label, {WITHOUT}"
         )
     return name
 

@@ -1,4 +1,4 @@
-"""Data sets on disk and on the hub, read by Hugging Face `datasets`. Layouts are told apart in `data.layouts`."""
+"""Data sets on disk and on the hub, read by Hugging Face `datasets`. `data.layouts` recognises folder layouts."""
 
 import contextlib
 import glob
@@ -31,7 +31,7 @@ _STATE_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class _Tables:
-    """The splits as tables; told: where labels come from, if not from a column; beside, homes: see Columns."""
+    """The splits as tables; told: the source of labels, if not a column; beside, homes: see Columns."""
 
     form: Form
     splits: dict[str, Any]
@@ -87,19 +87,19 @@ def _tables(data: str, cache: Path | None, asked: Asked) -> _Tables:
             return _folder(path, cache, asked)
         named = path.is_file()
         files = [path] if named else _outside_runs(sorted(glob.glob(str(path), recursive=True)), path)
-    except (OSError, RuntimeError) as error:  # a folder that may not be looked into; no home of that user
+    except (OSError, RuntimeError) as error:  # a folder without permission; an unknown home
         raise DataError(f"data: {data} cannot be read ({reason(error)})") from None
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"data: {data!r} is no path ({reason(error)})") from None
+        raise DataError(f"data: {data!r} is not a valid path ({reason(error)})") from None
     if files:
         return _chosen(files, cache, asked, named=named)
     return _hub(data, cache)
 
 
 def _outside_runs(files: Sequence[str], pattern: Path) -> list[Path]:
-    """The files that lie in no OUT folder below the folder where the pattern begins; above it, the user named all."""
+    """The files that are not in an OUT folder below the fixed part of the pattern; the user chose the folders above."""
     base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
     @cached
@@ -142,7 +142,7 @@ def _saved(path: Path) -> _Tables:
 
 
 def _check_saved(path: Path) -> None:
-    """The files that a saved data set names must be regular files in its own folder."""
+    """Check that the files that a saved data set names are regular files in its own folder."""
     folders = [path]
     if (path / "dataset_dict.json").is_file():
         splits = _state(path / "dataset_dict.json").get("splits")
@@ -163,7 +163,7 @@ def _state(path: Path) -> dict[str, Any]:
     except DataError as error:
         raise DataError(f"data: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"data: {path} is no JSON ({reason(error)}); save the data set again") from None
+        raise DataError(f"data: {path} is not JSON ({reason(error)}); save the data set again") from None
     return state if isinstance(state, dict) else {}
 
 
@@ -182,7 +182,7 @@ def _folder(path: Path, cache: Path | None, asked: Asked) -> _Tables:
 
 
 def _chosen(files: Sequence[Path], cache: Path | None, asked: Asked, *, named: bool) -> _Tables:
-    """Files that the user named: one by its path, or several by a glob."""
+    """Files that the user gave: one by its path, or several by a glob."""
     for file in files:
         if file.suffix.lower() != ".parquet" or not file.is_file():
             raise DataError(f"data: expected .parquet files or a folder, got {file}")
@@ -203,7 +203,7 @@ def _parquet(root: Path, layout: Layout, cache: Path | None) -> _Tables:
 
 
 def _images(root: Path, part: Part, layout: Layout) -> Any:
-    """A table of the paths of images, with their classes if there are any."""
+    """A table of image paths, with their classes if there are any."""
     import datasets
     import pyarrow as pa
     from datasets.table import InMemoryTable
@@ -215,7 +215,7 @@ def _images(root: Path, part: Part, layout: Layout) -> Any:
     if part.classes is not None:
         names = sorted({name for name in part.classes if name is not None})
         if not names:
-            raise DataError(f"label: no image in {root} has a label; mend them, {WITHOUT}")
+            raise DataError(f"label: no image in {root} has a label; fix the metadata, {WITHOUT}")
         number = {name: i for i, name in enumerate(names)}
         columns[layout.column] = pa.array([-1 if name is None else number[name] for name in part.classes], pa.int64())
         features[layout.column] = datasets.ClassLabel(names=names)

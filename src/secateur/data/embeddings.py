@@ -83,7 +83,7 @@ def _npy(path: Path, examples: int) -> np.ndarray:
         if not isinstance(values, np.ndarray):
             raise ValueError("several arrays in one file")
     except Exception as error:
-        told = DataError(f"embeddings: {path} is no whole .npy file of numbers ({reason(error)})")
+        told = DataError(f"embeddings: {path} is not a complete .npy file of numbers ({reason(error)})")
         raise refused(error, f"embeddings: reading {path}") or told from None
     if values.ndim != 2 or values.dtype.kind != "f" or values.shape[1] == 0:
         raise DataError(f"embeddings: {path} holds {values.dtype} of shape {values.shape}; {_UNDERSTOOD}")

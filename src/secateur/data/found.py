@@ -25,7 +25,7 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a data set is called, the form it came in, and its splits.
+    """The name of a data set, its form, and its splits.
 
     ignored: what lay there and is not read, by reason.
     """

@@ -11,9 +11,9 @@ from secateur.errors import DataError, described, reason
 
 
 def read_parquet(root: Path, part: Part, cache: str | None) -> Any:
-    """Parquet files as one table, in their order, with the columns that their folders give.
+    """Parquet files as one table, in order, with the columns from their key=value folders.
 
-    Raises DataError, naming the file, for one that cannot be read or has other columns than the first.
+    Raises DataError, naming the file, if one cannot be read or its columns differ from those of the first.
     """
     from datasets import Value, load_dataset
 
@@ -42,7 +42,7 @@ def read_parquet(root: Path, part: Part, cache: str | None) -> Any:
 
 
 def _shape_of(path: Path) -> tuple[int, list[str]]:
-    """How many rows a parquet file has, and its columns; an error that names the file where it is none."""
+    """The number of rows and the columns of a parquet file; raises an error that names the file if it is not one."""
     import pyarrow.parquet as pq
 
     try:
@@ -56,21 +56,21 @@ def _shape_of(path: Path) -> tuple[int, list[str]]:
 
 
 def _refuse_unlike(files: Sequence[tuple[Path, list[str]]]) -> None:
-    """Raise DataError for a column that is there twice, and for files that have other columns than the first."""
+    """Raise DataError for duplicate columns, and for files whose columns differ from those of the first."""
     first, expected = files[0]
     for path, columns in files:
         if twice := sorted({name for name in columns if columns.count(name) > 1}):
             raise DataError(f"data: {path} has the column {twice[0]!r} twice; rename one")
         if odd := sorted(set(columns) ^ set(expected)):
             raise DataError(
-                f"data: {first} and {path} do not have the same columns ({', '.join(odd)}); write them alike, or pass "
-                f"one of them"
+                f"data: {first} and {path} do not have the same columns ({', '.join(odd)}); make them match, or "
+                f"pass one of them"
             )
 
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """`datasets` says what went wrong in lines of its own, unescaped; the error that follows is enough."""
+    """Silence `datasets`: it prints errors itself, unescaped, and the error we raise says enough."""
     import datasets
 
     before = datasets.logging.get_verbosity()

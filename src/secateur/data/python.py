@@ -18,7 +18,7 @@ from secateur.errors import DataError
 _INPUT_KEYS = ("image", "img", "pixel_values", "x", "input", "features")
 _LABEL_KEYS = ("label", "labels", "y", "target")
 _LOOKED_AT = 256
-"""Items whose labels are compared with `targets`."""
+"""The number of items whose labels are compared with `targets`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class TorchDataset:
         return len(self.dataset)
 
     def labels(self) -> tuple[list[Any], Any] | None:
-        """Its `targets` where it has them, as torchvision's do, and its items agree; else every item is read once."""
+        """Its `targets`, as torchvision's have, if its items agree with them; otherwise every item is read once."""
         if self.label is None:
             return None
         targets: Any = getattr(self.dataset, "targets", None)
@@ -86,7 +86,7 @@ class TorchDataset:
 
 
 def _name(label: Any) -> str | None:
-    """The class of a label, or the reason why it is none, which is told with its row later."""
+    """The class of a label, or the error, which is reported later with its row."""
     try:
         return class_name(label)
     except DataError as error:
@@ -104,7 +104,7 @@ def from_python(data: Any, test: Any, *, input: str | None, label: str | None, s
     if isinstance(data, datasets.DatasetDict):
         if test is not None:
             raise DataError(
-                f"test: the data hold the splits {', '.join(data)}; name one of them, or pass the train split and test"
+                f"test: the data have the splits {', '.join(data)}; name one of them, or pass the train split and test"
             )
         return Found(name, "arrays", {n: Columns.of(t, input, label) for n, t in data.items()})
     wrapped = _wrap(data, input, label)
@@ -122,7 +122,7 @@ def _wrap(data: Any, input: str | None, label: str | None) -> Labelled:
     if isinstance(data, datasets.Dataset):
         return Columns.of(data, input, label)
     if way := _known_but_not_read(data):
-        raise DataError(f"data: a {type(data).__name__} is not read; {way}")
+        raise DataError(f"data: a {type(data).__name__} is not supported; {way}")
     if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "__array__"):
         return _arrays(data[0], None if label == NO_LABELS else data[1])
     if hasattr(data, "__array__") and hasattr(data, "dtype"):
@@ -136,10 +136,10 @@ def _wrap(data: Any, input: str | None, label: str | None) -> Labelled:
 
 
 def _known_but_not_read(data: Any) -> str | None:
-    """The way out for what looks like data, but has no rows by number; known by name, so that nothing is imported."""
+    """What to pass instead of data without indexed rows; types are recognised by name, so that nothing is imported."""
     names = {kind.__name__ for kind in type(data).__mro__}
     if names & {"IterableDataset", "IterableDatasetDict", "IterDataPipe"}:
-        return "its rows have no numbers: pass a map-style Dataset, or one of `datasets` that is not streamed"
+        return "its rows have no index: pass a map-style Dataset, or a data set of `datasets` without streaming"
     if "DataFrame" in names:
         return "pass datasets.Dataset.from_pandas(frame), or its columns as arrays (inputs, labels)"
     if type(data).__module__.startswith("pyarrow"):
@@ -147,7 +147,7 @@ def _known_but_not_read(data: Any) -> str | None:
     if isinstance(data, dict):
         return "pass one split, with test= for the other, or a datasets.DatasetDict"
     if "DataLoader" in names:
-        return "pass its Dataset: batches are made here"
+        return "pass its Dataset: Secateur makes the batches"
     return None
 
 
@@ -157,7 +157,7 @@ def _arrays(inputs: Any, targets: Any) -> Arrays:
     if inputs.ndim == 2:
         if inputs.dtype.kind not in "fiub":
             raise DataError(f"data: expected vectors of numbers, got inputs of type {inputs.dtype}")
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes inf, and is found row by row
+        with np.errstate(over="ignore", invalid="ignore"):  # too large numbers become inf, which is found row by row
             return Arrays(inputs.astype(np.float32), labels)
     if inputs.ndim == 3:
         inputs = inputs[..., None]
@@ -177,12 +177,12 @@ def _row(image: np.ndarray, i: int) -> np.ndarray:
 
 def _targets(targets: Any, inputs: int) -> list[Any]:
     if isinstance(targets, (list, tuple)):
-        found = list(targets)  # not by way of an array, which would turn nan beside text into text
+        found = list(targets)  # not through an array, which would turn nan beside text into text
     else:
         array = plain_array(targets)
         if array.ndim != 1:
-            hint = "; of one-hot labels, pass their argmax" if array.ndim == 2 and array.shape[1] > 1 else ""
-            raise DataError(f"data: expected one label an example, got labels of shape {array.shape}{hint}")
+            hint = "; for one-hot labels, pass their argmax" if array.ndim == 2 and array.shape[1] > 1 else ""
+            raise DataError(f"data: expected one label per example, got labels of shape {array.shape}{hint}")
         found = array.tolist()
     if inputs != len(found):
         raise DataError(f"data: {inputs} inputs, but {len(found)} labels")

@@ -1,4 +1,4 @@
-"""Classes too small to learn from: what is done about them, and what says so."""
+"""Classes too small to learn from: the option `on_rare` and its messages."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from secateur.errors import DataError
 
 Labels = Int[np.ndarray, " examples"]
 _NAMED = 20
-"""Classes that a message names."""
+"""The most classes that a message lists."""
 
 
 def rare_rows(
     labels: Labels, classes: tuple[str, ...], *, on_rare: str, declared: bool, dropped: Sequence[int] | None = None
 ) -> dict[int, str]:
-    """The rows to leave out since their class has a single example in train, each with the reason.
+    """The rows to drop because their class has a single example in train, each with the reason.
 
     labels: the class of each row, -1 for rows that cannot be used. on_rare: `keep` leaves none out, `drop` leaves these
     out, `stop` raises DataError and names every such class; but not for a set of one row a class whose classes are
@@ -44,17 +44,16 @@ def _too_few(rare: np.ndarray, counts: np.ndarray, classes: tuple[str, ...]) -> 
     if len(rare) > 1 and len(rare) == np.count_nonzero(counts):
         these = f"all {len(rare)} classes have"
     return DataError(
-        f"label: {these} a single example, too few to learn from and to validate: {names}{more}; add examples, drop "
-        f"these (--on-rare drop), use them as they are (--on-rare keep), name another column with --label, {WITHOUT}"
+        f"label: {these} a single example, too few to train and validate on: {names}{more}; add examples, drop "
+        f"these (--on-rare drop), use them as they are (--on-rare keep), choose another column with --label, {WITHOUT}"
     )
 
 
 def check_told_apart(labels: Labels, classes: tuple[str, ...]) -> None:
-    """Raise DataError where the rows that can be used are all of one class."""
+    """Raise DataError if all usable rows are of one class."""
     counts = np.bincount(labels, minlength=len(classes))
     if (counts > 0).sum() < 2:
         only = classes[int(counts.argmax())]
         raise DataError(
-            f"label: expected at least 2 classes, got 1 ({only}); there is nothing to tell apart: name another column "
-            f"with --label, {WITHOUT}"
+            f"label: expected at least 2 classes, got 1 ({only}); choose another column with --label, {WITHOUT}"
         )

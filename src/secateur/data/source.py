@@ -41,7 +41,7 @@ class Split:
     usable: np.ndarray = field(repr=False)  # the ids to work with, int64, sorted: readable, and of this part
     fingerprint: str
     labelled: bool = True
-    dropped: tuple[int, ...] = ()  # classes that were left out because they are rare
+    dropped: tuple[int, ...] = ()  # classes that were dropped because they are rare
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,9 +72,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: the train split, and the test split, which is read when first asked for.
+    """A data set: the train split, and the test split, which is read on first use.
 
-    told: what the data were understood as, in a line; ignored: what of them is not read, and why, in another.
+    told: a line that says how the data were read; ignored: a line that says what was not read, and why.
     """
 
     name: str
@@ -150,11 +150,11 @@ def open_data(
     reading = _Reading(size, on_bad, on_rare, budget, progress)
     named_test, other_test = (test, None) if isinstance(test, str) else (None, test)
     if other_test is not None and isinstance(data, (str, Path)):
-        raise DataError(f"test: data of the name {data} have splits of their own; expected the name of one of them")
+        raise DataError(f"test: {data} has splits of its own; expected the name of one of them")
     found = _find(data, other_test, input, label, (split, named_test), None if cache is None else Path(cache))
     train_name = choose_split(found.splits, split, ("train",), "split") or only_split(found.splits)
     test_name = choose_split(found.splits, named_test, HELD_OUT, "test")
-    if test_name == train_name and named_test is None:  # held-out rows are pruned, as asked, and are no test
+    if test_name == train_name and named_test is None:  # held-out rows are pruned, as asked, and are not a test split
         test_name = None
     if test_name == train_name:
         raise DataError(f"test: {test_name!r} is the split to prune")
@@ -177,7 +177,7 @@ def _find(
     named: tuple[str | None, str | None],
     cache: Path | None,
 ) -> Found:
-    """named: the splits to prune and to test on that the user named."""
+    """named: the splits to prune and to test on, as the user named them."""
     import datasets
 
     datasets.disable_progress_bars()  # the jobs have their own
@@ -234,7 +234,7 @@ class _Reading:
         if not has_labels:
             labels[list(bad)] = -1
         digest = hashlib.blake2b(labels.tobytes(), digest_size=16)
-        if rare:  # the same rows, but not the same data to learn from
+        if rare:  # the same rows, but different training data
             digest.update(f"without {sorted(rare)}".encode())
         digest.update(f"{'' if has_labels else 'unlabelled '}{len(labels)} {found.digest}".encode())
         mark = digest.hexdigest()
@@ -250,10 +250,10 @@ class _Reading:
 
 
 def _file(rows: Rows, i: int) -> str:
-    """The file of a row, in brackets, where it lies in one of its own."""
+    """The file of a row, in brackets, if it has one of its own."""
     try:
         path = rows.path(i) if isinstance(rows, ImageRows) else None
-    except DataError:  # it lies where it must not
+    except DataError:  # outside the allowed folders
         return ""
     return "" if path is None else f" ({path.parent.name}/{path.name})"
 

@@ -1,4 +1,4 @@
-"""What a data set was understood as, and what of it is not read, in one line each."""
+"""One line that says how a data set was read, and one that says what was ignored."""
 
 from collections.abc import Sequence
 from unicodedata import normalize
@@ -12,15 +12,15 @@ _FORMS = {
     "folder": "a folder of images",
     "parquet": "parquet",
     "saved": "a data set saved by `datasets`",
-    "hub": "a data set of the hub",
+    "hub": "a data set from the hub",
     "arrays": "rows from Python",
 }
 _NAMED = 5
-"""Classes that are named; of more, the number is told."""
+"""The most classes that are listed."""
 
 
 def understood(found: Found, train: Split, train_name: str, test_name: str | None) -> str:
-    """Form, splits and their rows, inputs, where labels come from, and classes."""
+    """The form, the splits and their rows, the inputs, the source of the labels, and the classes."""
     rows = [f"{train_name} {len(train):,} rows"]
     if test_name is not None:
         rows.append(f"test split {test_name} {len(found.splits[test_name]):,} rows")
@@ -29,12 +29,12 @@ def understood(found: Found, train: Split, train_name: str, test_name: str | Non
 
 
 def left_out(found: Found, train: Split, used: Sequence[str | None]) -> str:
-    """What lay there and is not read, by reason: how many, and one of them."""
+    """What was ignored, by reason: how many, and one example."""
     parts = [f"{why}: {len(names):,} ({min(names)})" for why, names in found.ignored.items() if names]
     parts += [f"split {name}: {len(rows):,} rows" for name, rows in found.splits.items() if name not in used]
     if train.bad:
         first = min(train.bad)
-        parts.append(f"rows that cannot be used: {len(train.bad):,} (row {first}: {train.bad[first]})")
+        parts.append(f"unusable rows: {len(train.bad):,} (row {first}: {train.bad[first]})")
     return f"ignored: {'; '.join(parts) or 'nothing'}"
 
 
@@ -59,7 +59,7 @@ def _labels(found: Found, train: Split, name: str) -> list[str]:
 
 
 def _alike(classes: Sequence[str]) -> tuple[str, str] | None:
-    """Two classes whose names differ in capitals, in spaces, or in how letters are encoded, with that made visible."""
+    """Two class names that differ only in case, spaces or Unicode form, in ASCII so that the difference shows."""
     seen: dict[str, str] = {}
     for name in classes:
         if (first := seen.setdefault("".join(normalize("NFKC", name).casefold().split()), name)) != name:

@@ -207,7 +207,7 @@ def _groups(
 def write_manifest(
     place: Place, ids: np.ndarray, clusters: np.ndarray, distances: np.ndarray, alike: np.ndarray, reason: np.ndarray
 ) -> str:
-    """One part: id, cluster, distance, duplicate_of (what it is like, an id), kept, reason. Gives its digest."""
+    """Write one part: id, cluster, distance, duplicate_of (an id), kept, reason. Returns its digest."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -225,7 +225,7 @@ def write_manifest(
 
 
 def write_ids(place: Place, ids: np.ndarray) -> str:
-    """Ids alone. Gives the digest of the file."""
+    """Write the ids alone. Returns the digest of the file."""
     import pyarrow as pa
 
     return _write(place, pa.table({"id": as_column(ids)}))

@@ -31,7 +31,7 @@ def chosen(
     clusters: Int[np.ndarray, " rows"],
     count: int,
 ) -> Bool[np.ndarray, " rows"]:
-    """Who is kept: of each cluster its share of `count`, those of the highest score, of two alike the lower id.
+    """Which rows are kept: of each cluster its share of `count`, highest scores first, ties by lower id.
 
     Shares go by size, by largest remainder, so their sum is exact; a cluster keeps one at least where `count` is enough
     for that. The paper rounds shares of a few more than it wants down, one at least, and cuts what comes out at the
@@ -65,7 +65,7 @@ def write_chosen(
 
     if "uids" in write:
         forms.uids(as_column(ids[kept]).to_pylist())
-    for name in SELECTION if out.local is not None else ():  # elsewhere each selection has a folder of its own
+    for name in SELECTION if out.local is not None else ():  # on a store each selection has its own folder
         (out / name).remove()
     columns = {
         "id": as_column(ids),
@@ -86,7 +86,7 @@ def write_chosen(
 
 
 def _check(out: Place, kept: np.ndarray, rows: int, write: Sequence[str]) -> None:
-    """Raise StoreError where files that were just written do not say the same."""
+    """Raise StoreError if files that were just written disagree."""
     import pyarrow.parquet as pq
 
     with (out / "manifest.parquet").open() as file:
@@ -95,11 +95,13 @@ def _check(out: Place, kept: np.ndarray, rows: int, write: Sequence[str]) -> Non
         listed = pq.read_table(file)["id"].combine_chunks()
     marked, wanted = found.filter(found["kept"])["id"].combine_chunks(), as_column(kept)
     if len(found) != rows or not marked.equals(wanted) or not listed.equals(wanted):
-        raise StoreError(f"{out.url}: manifest.parquet and kept_ids.parquet differ as soon as written; run again")
+        raise StoreError(f"{out.url}: manifest.parquet and kept_ids.parquet, just written, disagree; run again")
     if "shards" in write:
         shards = [opened(out / "kept" / name).metadata.num_rows for name in (out / "kept").names()]
         if sum(shards) != len(kept):
-            raise StoreError(f"{out.url}/kept: has {sum(shards)} rows, expected {len(kept)}; is another program there?")
+            raise StoreError(
+                f"{out.url}/kept: has {sum(shards)} rows, expected {len(kept)}; is another program writing there?"
+            )
 
 
 def _write_shards(out: Place, found: Survey, rows: Int[np.ndarray, " kept"]) -> None:

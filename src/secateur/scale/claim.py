@@ -1,21 +1,21 @@
-"""An OUT that is this command's own: who may write there, where results go, and the one write that makes them count.
+"""Claim OUT for one command: who may write there, where results go, and the one write that publishes them.
 
-On a local disk a lock of the system keeps a second command out for as long as the first lives, stopped or not, and
-results lie in OUT itself.
+On a local disk an operating-system lock keeps a second command out as long as the first exists, even if suspended, and
+results are in OUT itself.
 
-On an object store nothing can keep a driver, or one of its workers, from writing late: it may be stopped (SIGSTOP, a
-network that hangs) between any check and the write after it. So nothing that counts is ever written over:
+On an object store nothing can stop a driver, or one of its workers, from writing late: it may be suspended (SIGSTOP, a
+network that hangs) between any check and the write after it. So published files are never overwritten:
 
-- What stages leave, in OUT/stages/, is named by a hash of all it depends on, and is the same whoever writes it.
-- A result goes to a folder of its own, OUT/generation/EPOCH-HASH/. The hash is that of the selection: two drivers
-  write to one such folder only if they write the same bytes.
-- OUT/run.json says which folder counts. It is only ever replaced by a conditional write, on the condition that it is
-  still what this driver left there when it came. A driver that takes OUT over rewrites run.json first, with its own,
-  higher epoch; from then on the condition of all drivers before it fails, and they stop with an error.
-- Folders are deleted only after such a write, and only those with a lower number than `floor`, which that write put
-  into run.json; no driver takes up a folder below it. So one that wakes up late deletes nothing that counts.
+- Stage outputs, in OUT/stages/, are named by a hash of all their inputs, so every driver writes the same bytes there.
+- A result goes to its own folder, OUT/generation/EPOCH-HASH/. The hash is that of the selection: two drivers
+  write to the same folder only if they write the same bytes.
+- OUT/run.json names the published folder. It is only ever replaced by a conditional write, which requires that it is
+  still what this driver wrote when it claimed OUT. A driver that takes OUT over first rewrites run.json with its own,
+  higher epoch; from then on the conditional writes of all earlier drivers fail, and they stop with an error.
+- Folders are deleted only after such a write, and only those with a number below `floor`, which that write stored
+  in run.json; no driver uses a folder below it. So a driver that wakes up late deletes nothing that is published.
 
-Hence of two drivers that both succeed the later one's result stands, whole, and run.json tells of that one.
+Hence if two drivers both succeed, the later result is complete, and run.json names it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,14 +34,14 @@ RUN = "run.json"
 GENERATIONS = "generation"
 _RESULT = ("asked", "result", "generation")
 Judge = Callable[[dict[str, Any], Sequence[str]], None]
-"""Raises WrongData where OUT is not ours to write to: what run.json says, and the names in OUT."""
+"""Called with run.json and the names in OUT; raises WrongData if this command may not write there."""
 
 
 @dataclass(frozen=True)
 class How:
-    """How OUT is claimed. take_over: without waiting for the lease of another command, which then stops with an error.
+    """How OUT is claimed. take_over: take the lease of another command at once; that command stops with an error.
 
-    single_writer: no other command is at work in OUT, says who asked; needed for stores without conditional writes.
+    single_writer: the user guarantees that no other command uses OUT; needed for stores without conditional writes.
     """
 
     take_over: bool = False
@@ -53,7 +53,7 @@ HOW = How()
 
 @dataclass
 class Claim:
-    """OUT while it is ours. about: what run.json says, or the `file` that stands for it."""
+    """OUT while this command holds it. about: the contents of run.json, or of the `file` used in its place."""
 
     out: Place
     ours: Sequence[str]
@@ -69,16 +69,16 @@ class Claim:
 
     @property
     def epoch(self) -> int:
-        """The number of this claim; no other has it."""
+        """The unique number of this claim."""
         return int(self.about["epoch"])
 
     def check(self) -> None:
-        """Raise WrongData where another command has taken OUT over."""
+        """Raise WrongData if another command has taken OUT over."""
         if self.held is not None:
             self.held.check()
 
     def begin(self, about: dict[str, Any]) -> None:
-        """Say whose OUT this is from now on, in place of all before; what was made there is deleted."""
+        """Replace run.json and delete all earlier results."""
         self._write(self._numbers(cleared=True) | about)
         if self._local:
             for name in self.ours:
@@ -88,12 +88,12 @@ class Claim:
             self._clean(stages=True)
 
     def fence(self) -> None:
-        """Shut out who held OUT before."""
+        """Shut out the previous holder of OUT."""
         if not self._local and self.about:
             self._write(self.about)
 
     def folder(self, digest: str) -> Place:
-        """Where the result of a selection goes: the folder that was begun for it, or a new one."""
+        """The folder for the result of a selection: one that was begun for it, or a new one."""
         if self._local:
             return self.out
         names = [name for name in (self.out / GENERATIONS).names() if _number(name) >= self.about["floor"]]
@@ -102,12 +102,12 @@ class Claim:
         return self.out / GENERATIONS / found
 
     def unfinished(self) -> None:
-        """The former result goes: run.json tells of none until there is another. Elsewhere than here it stays."""
+        """On a local disk, remove the former result from run.json until there is a new one; on a store it stays."""
         if self._local and any(name in self.about for name in _RESULT):
             self._write({name: value for name, value in self.about.items() if name not in _RESULT})
 
     def publish(self, about: dict[str, Any], folder: Place, *, also: Sequence[str] = ()) -> None:
-        """Make a result count. also: other generations that stay. Raises WrongData where OUT is another's by now."""
+        """Publish a result. also: other generations to keep. Raises WrongData if another command has taken OUT over."""
         about = self.about | about
         if not self._local:
             self.check()
@@ -132,7 +132,7 @@ class Claim:
         self.about = about
 
     def _clean(self, *, stages: bool = False) -> None:
-        """Delete what counts no longer, and what versions before this one left in OUT itself."""
+        """Delete outdated results, and what earlier versions left in OUT itself."""
         there = self.out.names()
         gone = [self.out / name for name in self.ours if name in there and name != self.file]
         stay = {*self.about.get("also", ()), str(self.about.get("generation", "")).rpartition("/")[2]}
@@ -155,15 +155,15 @@ def held(
     say: Callable[[str], None] = lambda text: None,
     file: str = RUN,
 ) -> Iterator[Claim]:
-    """Claim OUT, and let it go at the end. Nothing is written before `judge` has nothing against it.
+    """Claim OUT, and release it at the end. Nothing is written until `judge` agrees.
 
-    ours: names of everything that is written there; file: the one that says whose it is. Raises WrongData where another
-    command is at work in OUT, and SecateurError where a store cannot tell one writer from two.
+    ours: names of everything that is written there; file: the one that says whose it is. Raises WrongData if another
+    command is running in OUT, and SecateurError for a store without conditional writes.
     """
     _judged(out, judge, file)
     if (path := out.local) is not None:
         with _made(path), locked(path):
-            yield Claim(out, ours, _judged(out, judge, file), file=file)  # once more: now nobody else writes
+            yield Claim(out, ours, _judged(out, judge, file), file=file)  # again, now that nobody else can write
         return
     if how.single_writer:
         about, _ = swap.read(out / file)
@@ -172,7 +172,7 @@ def held(
     if lease.NAME not in out.names() and not swap.is_conditional(out):
         raise SecateurError(
             f"out: {out.url} has no conditional writes, so two commands could mix their files there; make sure that "
-            f"this is the only one and say --unsafe-single-writer, or write to a local folder or to S3"
+            f"this is the only one and pass --unsafe-single-writer, or write to a local folder or to S3"
         )
     about, _ = swap.read(out / file)
     mine = lease.acquire(out, at_least=_epoch(about), take_over=how.take_over, say=say)
@@ -185,7 +185,7 @@ def held(
 
 @contextmanager
 def _made(path: Path) -> Iterator[None]:
-    """A folder, made if need be; what was made goes again where nothing but the lock was put into it."""
+    """Create a folder if needed; remove it again if nothing but the lock was put into it."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -193,13 +193,13 @@ def _made(path: Path) -> Iterator[None]:
     finally:
         if made and [entry.name for entry in path.iterdir()] == [LOCK]:
             (path / LOCK).unlink()
-            with suppress(OSError):  # something of somebody else's lies in one by now
+            with suppress(OSError):  # by now it contains something that is not ours
                 for folder in made:
                     folder.rmdir()
 
 
 def _fenced(claim: Claim, judge: Judge, epoch: int) -> Claim:
-    """The claim, after which whoever held OUT before can make nothing count."""
+    """The claim, after which no earlier holder of OUT can publish anything."""
     out = claim.out
     found, claim.tag = swap.read(out / claim.file)
     about = checked(found, out, claim.file)
@@ -220,38 +220,38 @@ def _judged(out: Place, judge: Judge, file: str) -> dict[str, Any]:
 
 
 def visible(out: Place) -> list[str]:
-    """What is in OUT, hidden files aside."""
+    """The names in OUT, except hidden ones."""
     return [name for name in out.names() if not name.startswith(".")]
 
 
 def told(out: Place, file: str = RUN) -> dict[str, Any]:
-    """What run.json says, {} where there is none. Raises WrongData where it is not as it was written."""
+    """The contents of run.json, {} if there is none. Raises WrongData if it was edited or damaged."""
     if file not in out.names():
         return {}
     try:
         return checked((out / file).read_json(Any), out, file)
     except StoreError as error:
-        what = reason(error).partition("; delete it")[0]  # without it OUT would be nobody's
-        raise WrongData(f"out: {what}; put the file back, or name another --out") from None
+        what = reason(error).partition("; delete it")[0]  # deleting it would orphan OUT
+        raise WrongData(f"out: {what}; restore the file, or choose another --out") from None
 
 
 def results(out: Place, about: dict[str, Any]) -> Place:
-    """The folder of the result that run.json tells of."""
+    """The folder of the result that run.json names."""
     return out / about["generation"] if "generation" in about else out
 
 
 def checked(about: Any, out: Place, file: str = RUN) -> dict[str, Any]:
-    """What a run.json says, as far as it is relied on."""
+    """Validate the parts of run.json that are used here."""
     if about is None:
         return {}
-    wrong = None if isinstance(about, dict) else "it is no object"
+    wrong = None if isinstance(about, dict) else "it is not an object"
     for name, kind in _KINDS.items():
         if wrong is None and name in about and not kind(about[name]):
-            wrong = f"its {name!r} is not as it was written"
+            wrong = f"invalid value of {name!r}"
     if wrong is None and ({"shards", "instructions"} & about.keys()) and "fingerprint" not in about:
         wrong = "it has no fingerprint"
     if wrong:
-        raise WrongData(f"out: {out.url}/{file} was changed ({wrong}); put it back, or name another --out")
+        raise WrongData(f"out: {out.url}/{file} was edited or damaged ({wrong}); restore it, or choose another --out")
     return dict(about)
 
 
@@ -289,7 +289,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def _number(name: str) -> int:
-    """The number of a generation, -1 for a name that is of none."""
+    """The number of a generation, -1 if the name is not one."""
     number, _, digest = name.partition("-")
     fits = len(number) == 8 and number.isdecimal() and number.isascii() and digest.isalnum() and digest.isascii()
     return int(number) if fits else -1

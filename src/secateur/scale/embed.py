@@ -69,7 +69,7 @@ def embed(
 def _fill(
     shards: Shards, source: Source, rows: int, vectors: Callable[[np.ndarray], np.ndarray], advance: Callable[..., None]
 ) -> None:
-    """Write the shards that are not there yet."""
+    """Write the missing shards."""
     ids, missing = source.train.usable, shards.missing()
     for start, shard in zip(range(0, len(ids), rows), shards, strict=True):
         part = ids[start : start + rows]

@@ -18,7 +18,7 @@ Work = Callable[[Any], Any]
 TRIES = 3
 """How often a task that takes its worker down is tried in all."""
 _IDLE = 60
-"""Seconds after which a worker without a task ends."""
+"""Seconds after which an idle worker exits."""
 _PR_SET_PDEATHSIG = 1
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -84,9 +84,9 @@ class Local(Engine):
 
 
 def _spread(work: Work, tasks: dict[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
-    """As they are done; a few are given out ahead, so that no worker waits and a failure stops the rest.
+    """Yield results as they finish; only a few tasks are queued ahead, so no worker waits and a failure stops the rest.
 
-    The pool is that of all stages of a run, and idle workers end by themselves. Nothing goes through shared memory.
+    All stages of a run share the pool, and idle workers exit by themselves. Nothing uses shared memory.
     """
     from joblib.externals.loky import get_reusable_executor
 
@@ -109,9 +109,9 @@ def _spread(work: Work, tasks: dict[int, Any], workers: int) -> Iterator[tuple[i
 
 
 def end_with(driver: int) -> None:
-    """Have this worker killed as soon as the process that started it is gone, however it went.
+    """Kill this worker as soon as the process that started it is gone, for whatever reason.
 
-    Linux does that by itself, in the middle of a task too; elsewhere, and to be sure, a thread looks once a second.
+    On Linux the kernel does that, even during a task; elsewhere, and as a safeguard, a thread checks once a second.
     """
     if sys.platform == "linux":
         import ctypes

@@ -101,7 +101,7 @@ def instructions(
         _judge(work, before, there, made, force=force)
         if quality is not None and (force or not _has_subsets(before, there)):
             raise SecateurError(
-                f"quality: there are no subsets in {work.out.url} yet; run without it first, which makes them"
+                f"quality: there are no subsets in {work.out.url} yet; first run without it to make them"
             )
 
     with held(work.out, OURS, judge, claiming, say=work.progress.say) as claim:
@@ -163,13 +163,13 @@ def _where(out: Place, about: Mapping[str, Any]) -> Place:
 
 
 def _subsets(work: _Work, about: Mapping[str, Any]) -> Int[np.ndarray, " rows"]:
-    """The subset of each row, as it was written."""
+    """The subset of each row, read back."""
     place = _where(work.out, about)
     of = parts.read_subsets(place, work.rows.ids)
     if int(of.max()) + 1 != about["subsets"]:
         raise WrongData(
-            f"out: {place.url}/subsets.parquet has {int(of.max()) + 1} subsets, where run.json says "
-            f"{about['subsets']}; one of them was changed, so put it back, or --force to start over"
+            f"out: {place.url}/subsets.parquet has {int(of.max()) + 1} subsets, but run.json says "
+            f"{about['subsets']}; one of the files was changed: restore it, or pass --force to start over"
         )
     return of
 
@@ -239,18 +239,18 @@ def _clusters(work: _Work, how: Selecting) -> Int[np.ndarray, " rows"]:
 def _judge(
     work: _Work, before: Mapping[str, Any], there: Sequence[str], made: Mapping[str, int | None], *, force: bool
 ) -> None:
-    """Raise WrongData where OUT is of another command, of other shards, or of subsets made otherwise.
+    """Raise WrongData if OUT belongs to another command, other shards, or subsets made with other options.
 
     made: how they must have been made; None where the second run takes what is there.
     """
     place, asked = work.out, work.about | {name: value for name, value in made.items() if value is not None}
     if there and "instructions" not in before:
-        raise WrongData(f"out: {place.url} holds something else ({there[0]}); name another --out")
+        raise WrongData(f"out: {place.url} contains other files ({there[0]}); choose another --out")
     if not before or force:
         return
     changed = [f"{k} was {before.get(k)!r}, now {v!r}" for k, v in asked.items() if before.get(k) != v]
     if changed:
         raise WrongData(
-            f"out: the subsets in {place.url} were made otherwise ({'; '.join(changed)}); name another --out, or "
-            f"--force to start over, after which their quality must be measured again"
+            f"out: the subsets in {place.url} were made with other options ({'; '.join(changed)}); choose another "
+            "--out, or pass --force to start over, after which their quality must be measured again"
         )

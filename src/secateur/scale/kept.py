@@ -106,7 +106,7 @@ def _read_ids(place: Place) -> Any:
         with place.open() as file:
             return pq.read_table(file)["id"].combine_chunks()
     except Exception as error:
-        told = StoreError(f"{place.url}: not a whole list of ids ({reason(error)}); --force makes it again")
+        told = StoreError(f"{place.url}: not a complete list of ids ({reason(error)}); pass --force to make it again")
         raise refused(error, f"reading {place.url}") or told from None
 
 

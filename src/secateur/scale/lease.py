@@ -1,12 +1,12 @@
-"""One writer at a time for an OUT on an object store: a lease with a number that only grows.
+"""One writer at a time for an OUT on an object store: a lease with a number that only increases.
 
-OUT/.lease.json is one object, replaced only by conditional writes: who holds it, its number (`epoch`), and how often
-it was renewed. The holder renews it four times in a ttl. A challenger trusts no clock but its own: it looks at the
-object, waits, and looks again; an object that did not change for a ttl belongs to a driver that is gone, and the
-challenger puts epoch + 1 there. Of two challengers the store lets one through.
+OUT/.lease.json is one object, replaced only by conditional writes. It holds the holder, its number (`epoch`), and the
+count of renewals. The holder renews it four times per ttl. A challenger uses only its own clock: it reads the
+object, waits, and reads it again. If the object did not change for a ttl, its holder is gone, and the
+challenger writes epoch + 1. Of two challengers the store admits one.
 
-A lease alone proves nothing: a driver may be stopped for longer than a ttl (SIGSTOP, a laptop that sleeps, a network
-that hangs) and go on believing that it holds it. What such a driver could spoil is kept from it by `claim.Claim`.
+A lease alone guarantees nothing: a driver may be suspended for longer than a ttl (SIGSTOP, a laptop that sleeps, a
+network that hangs) and still believe that it holds the lease. `claim.Claim` keeps such a driver from doing damage.
 """
 
 import os
@@ -28,7 +28,7 @@ _LOWEST, _HIGHEST = 0.2, 3600.0
 
 
 def ttl() -> float:
-    """Seconds after which a lease that is not renewed may be taken: 60, or what SECATEUR_LEASE_TTL says."""
+    """Seconds after which a lease that is not renewed may be taken: 60, or SECATEUR_LEASE_TTL."""
     text = os.environ.get(TTL, "60")
     try:
         found = float(text)
@@ -40,7 +40,7 @@ def ttl() -> float:
 
 
 class Lease:
-    """A lease that is held, and renewed by a thread until it is released or lost."""
+    """A held lease, renewed by a thread until it is released or lost."""
 
     def __init__(self, place: Place, record: dict[str, Any], tag: str) -> None:
         self.epoch: int = record["epoch"]
@@ -52,14 +52,14 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise WrongData where another command has taken the lease; renew it where that is overdue."""
+        """Raise WrongData if another command has taken the lease; renew it if that is overdue."""
         if not self._lost and time.monotonic() - self._renewed > self._ttl / 2:
             self._renew()
         if self._lost:
             raise lost(self._place)
 
     def release(self) -> None:
-        """Let others in at once."""
+        """Release the lease, so that others need not wait."""
         self._stop.set()
         self._thread.join()
         with self._lock:
@@ -67,14 +67,14 @@ class Lease:
                 try:
                     swap.write(self._place, self._record | {"released": True}, self._tag)
                 except StoreError:
-                    self._lost = True  # it runs out by itself
+                    self._lost = True  # it will expire
 
     def _keep(self) -> None:
         while not self._stop.wait(self._ttl / 4) and not self._lost:
             try:
                 self._renew()
             except StoreError:
-                continue  # the store may be back the next time; check() will say so if not
+                continue  # retry; check() raises if the store stays away
 
     def _renew(self) -> None:
         with self._lock:
@@ -91,25 +91,25 @@ class Lease:
 
 
 def lost(place: Place) -> WrongData:
-    """What a driver says that was stopped for so long that another took its place."""
+    """The error of a driver that was suspended so long that another took over."""
     where = place.url.rpartition("/")[0]
     return WrongData(
-        f"out: another command took {where} over while this one was unresponsive; none of its results were published; "
-        f"run it again when the other is done, or name another --out"
+        f"out: another command took over {where} while this one was unresponsive; this one published no results; "
+        f"run it again when the other is done, or choose another --out"
     )
 
 
 def acquire(out: Place, *, at_least: int, take_over: bool, say: Callable[[str], None]) -> Lease:
-    """The lease on OUT, with an epoch above `at_least` and above all before it.
+    """Acquire the lease on OUT, with an epoch above `at_least` and all earlier ones.
 
-    Raises WrongData where another command renews it. take_over: whoever holds it loses it.
+    Raises WrongData if another command is renewing it. take_over: take it from its holder without waiting.
     """
     place, mine = out / NAME, ttl()
     seen, since = None, time.monotonic()
     while True:
         record, tag = swap.read(place)
         if record is not None and not _is_lease(record):
-            raise StoreError(f"{place.url}: damaged; see that no other command is at work there, then delete it")
+            raise StoreError(f"{place.url}: damaged; make sure that no other command is running there, then delete it")
         free = record is None or record["released"] or take_over or _is_dead(record)
         if not free and seen is None:
             seen, since = (tag, record), time.monotonic()
@@ -120,7 +120,7 @@ def acquire(out: Place, *, at_least: int, take_over: bool, say: Callable[[str], 
                 )
         elif not free and seen is not None and tag != seen[0]:
             raise WrongData(
-                f"out: another command is at work in {out.url}: {_who(record)}; wait for it, name another --out, or "
+                f"out: another command is running in {out.url}: {_who(record)}; wait for it, choose another --out, or "
                 f"stop it with --take-over"
             )
         waited = time.monotonic() - since
@@ -135,11 +135,11 @@ def acquire(out: Place, *, at_least: int, take_over: bool, say: Callable[[str], 
 
 
 def _who(record: dict[str, Any]) -> str:
-    return f"process {record['pid']} on {record['host'][:80]!r}, at work for {record['held']:.0f} s or more"
+    return f"process {record['pid']} on {record['host'][:80]!r}, running for at least {record['held']:.0f} s"
 
 
 def _is_lease(record: Any) -> bool:
-    """Is this what we write? A store may hold anything."""
+    """Is this a valid lease? A store may hold anything."""
     kinds: dict[str, Any] = {
         "epoch": int, "renewals": int, "pid": int, "host": str, "boot": str, "owner": str, "start": str,
         "ttl": (int, float), "held": (int, float), "released": bool,
@@ -149,7 +149,7 @@ def _is_lease(record: Any) -> bool:
 
 
 def _self() -> dict[str, Any]:
-    """Who this process is, to others and to a later one on the same machine."""
+    """Identifies this process to others, and to a later process on the same machine."""
     return {
         "host": socket.gethostname(), "pid": os.getpid(), "boot": _boot(), "start": _start(os.getpid()),
         "owner": uuid.uuid4().hex,
@@ -157,13 +157,13 @@ def _self() -> dict[str, Any]:
 
 
 def _is_dead(record: dict[str, Any]) -> bool:
-    """Is this a process of this machine, since its last start and in this container, that is there no more?"""
+    """Was this a process of this machine, boot and container that no longer exists?"""
     here = _boot()
     return bool(here) and record["boot"] == here and _start(record["pid"]) != record["start"]
 
 
 def _boot() -> str:
-    """What tells this machine, since its last start, and this container from others; empty where nothing does."""
+    """Identifies this machine, boot and container; empty if unknown."""
     try:
         number = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{number} {os.readlink('/proc/self/ns/pid')}"
@@ -172,7 +172,7 @@ def _boot() -> str:
 
 
 def _start(pid: int) -> str:
-    """When a process of this machine began, by the system's count; empty where it is not there or has ended."""
+    """The start time of a process on this machine, in ticks; empty if it does not exist or has ended."""
     try:
         found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

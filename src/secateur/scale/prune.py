@@ -145,18 +145,18 @@ def check(run: Run, keep: int | float | None, write: Sequence[str]) -> None:
 
 @contextmanager
 def claimed(run: Run, how: How = HOW, *, force: bool) -> Iterator[Claim]:
-    """Make OUT these shards' own, and keep a second command out of it.
+    """Claim OUT for these shards, and keep a second command out of it.
 
     Raises WrongData where OUT is of something else, or of other shards unless `force`, which deletes what was made.
     """
 
     def judge(before: Mapping[str, Any], there: Sequence[str]) -> None:
         if there and "shards" not in before:
-            raise WrongData(f"out: {run.out.url} holds something else ({there[0]}); name another --out")
+            raise WrongData(f"out: {run.out.url} contains other files ({there[0]}); choose another --out")
         if before and before["fingerprint"] != run.found.fingerprint and not force:
             raise WrongData(
                 f"out: {run.out.url} was made from other shards (fingerprint {before['fingerprint']}, not "
-                f"{run.found.fingerprint}); name another --out, or --force to start over"
+                f"{run.found.fingerprint}); choose another --out, or pass --force to start over"
             )
 
     with held(run.out, OURS, judge, how, say=run.progress.say) as claim:
@@ -196,7 +196,7 @@ def select(
 ) -> list[dict[str, Any]]:
     """Write manifest.parquet and kept_ids.parquet, a part a bucket, in place of those of another selection.
 
-    Gives the largest groups of duplicates: size, ids and row numbers, the one that stays first.
+    Returns the largest groups of duplicates: size, ids and row numbers, the kept one first.
     """
     if run.files.local is not None:  # elsewhere each selection has a folder of its own
         _make_room(run, claim, stage)
@@ -224,7 +224,7 @@ def select(
 
 
 def _make_room(run: Run, claim: Claim, stage: Stage) -> None:
-    """Delete another selection, which run.json then tells of no more."""
+    """Delete another selection, and remove it from run.json."""
     selected = run.out / "stages" / "selected.json"
     if selected.exists() and selected.read_json(str) == stage.digest:
         return
@@ -232,7 +232,7 @@ def _make_room(run: Run, claim: Claim, stage: Stage) -> None:
     selected.remove()
     for name in OURS[2:]:
         (run.out / name).remove()
-    stage.folder.remove()  # its markers, and those of the forms inside it: what they stand for has gone
+    stage.folder.remove()  # its markers, and those of its output forms: the files they stand for are gone
     selected.write_json(stage.digest)
 
 

@@ -27,8 +27,8 @@ from secateur.scale.thresholds import asked, largest_reaching
 class Clustering:
     """How rows are clustered. clusters: by default the root of the rows; sample: rows that centroids are found from.
 
-    border: a row is a guest in other clusters, two at most, whose centroids are farther from it (1 - cosine) by no more
-    than this: near-duplicates on two sides of a border are found so, for as many rows more on disk. 0: none.
+    border: a row is also assigned to other clusters, at most two, whose centroids are farther (1 - cosine) by no more
+    than this. That finds near-duplicates across a border, and stores those rows once more on disk. 0: none.
     """
 
     clusters: int | None = None
@@ -130,12 +130,12 @@ class Run:
     engine: Engine
     progress: Progress
     bill: dict[str, dict[str, float]] = field(default_factory=dict)  # by stage
-    own: Callable[[], None] = lambda: None  # raises where OUT is another's by now
+    own: Callable[[], None] = lambda: None  # raises if another command has taken OUT over
     result: Place | None = None  # where results go, if not to `out`
 
     @property
     def files(self) -> Place:
-        """Where manifest, ids and the like go."""
+        """The folder of the manifest, ids and other results."""
         return self.result or self.out
 
     def stage(

@@ -80,7 +80,7 @@ def _finished(base: Place, out: Place) -> dict[str, Any]:
         raise WrongData(f"run: {base.url} was chosen from {about['asked']['from']}; choose from that one")
     if _where(base) == _where(out):
         raise WrongData(
-            f"out: expected another folder than {base.url}, whose result would be lost; name another --out, or "
+            f"out: expected a folder other than {base.url}, whose result would be lost; choose another --out, or "
             f"run `secateur scale prune` again to replace it"
         )
     return dict(about)

@@ -31,10 +31,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of a run: its name, what was asked of it, and the stage before; the three name its folder.
+    """A step of a run: its name, its options, and the stage before it; a hash of the three names its folder.
 
-    A stage asked otherwise than before is done anew, in another folder, and so is everything after it; what was done
-    stays, for who asks for it again.
+    A stage with new options runs again, in another folder, and so do all stages after it; the old results
+    are kept, in case they are needed again.
     """
 
     name: str

@@ -106,11 +106,11 @@ class Place:
             files.pipe_file(path, buffer.getvalue())
 
     def read_json(self, schema: Any = Any) -> Any:
-        """What stands in a JSON file, which is as `schema` says."""
+        """The value of a JSON file, validated against `schema`."""
         return parsed(self._span(0, None), schema, self.url)
 
     def digest(self) -> str:
-        """That of all of its bytes, as `digest_of` gives."""
+        """The digest of the whole file, as `digest_of` returns."""
         found = hashlib.blake2b(digest_size=16)
         with self.open() as file, _trying(self.url, "cannot be read"):
             while chunk := file.read(_AHEAD):
@@ -144,9 +144,9 @@ class Place:
         return np.frombuffer(data, dtype=kind).reshape(count, *shape[1:])
 
     def _check_regular(self) -> None:
-        """Raise StoreError for a pipe or a device on this machine, which would hang or never end."""
+        """Raise StoreError for a local pipe or device, which could block or be endless."""
         if (path := self.local) is not None and path.exists() and not path.is_file() and not path.is_dir():
-            raise StoreError(f"{self.url}: expected a regular file; move it away, or name another folder")
+            raise StoreError(f"{self.url}: expected a regular file; move it away, or choose another folder")
 
     def _span(self, start: int, end: int | None) -> bytes:
         """Some bytes of the file in one go, fewer where it ends before."""
@@ -157,7 +157,7 @@ class Place:
 
 
 def digest_of(data: bytes | memoryview) -> str:
-    """32 hex digits of what a file holds."""
+    """A digest of a file's contents, as 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -211,7 +211,7 @@ def _header(head: bytes, url: str) -> tuple[tuple[int, ...], np.dtype[Any], int]
         shape, _, kind = read(file)
         if kind.hasobject or any(size < 0 for size in shape) or not shape:
             raise ValueError(f"{kind} of shape {shape}")
-    except Exception as error:  # numpy reads the header as Python: what it holds may be anything
+    except Exception as error:  # numpy evaluates the header as Python, so any error is possible
         raise StoreError(f"{url}: damaged ({reason(error)}); delete it and run again") from None
     return shape, kind, file.tell()
 

@@ -93,22 +93,23 @@ def write_table(place: Place, columns: Mapping[str, Any]) -> None:
 
 
 def read_subsets(out: Place, ids: np.ndarray) -> Int[np.ndarray, " rows"]:
-    """The subset of each row, as it was written; ids: those of the rows.
+    """Read the subset of each row back; ids: those of the rows.
 
-    Raises WrongData where the file was changed, or one of subsets/ has other ids.
+    Raises WrongData if the file was changed, or a file in subsets/ has other ids.
     """
     found = _table(out / "subsets.parquet")
     fits = {"id", "subset"} <= set(found.column_names) and found["id"].combine_chunks().equals(as_column(ids))
     if not fits or not _dealt(of := _numbers(found["subset"])):
         raise WrongData(
-            f"out: {out.url}/subsets.parquet is not as it was written; put it back, or --force to start over"
+            f"out: {out.url}/subsets.parquet was changed since it was written; restore it, or pass --force to start "
+            "over"
         )
     for number in range(int(of.max()) + 1):
         place = out / "subsets" / f"{number:02d}.parquet"
         listed = _table(place)
         if listed.column_names != ["id"] or not listed["id"].combine_chunks().equals(as_column(ids[of == number])):
             raise WrongData(
-                f"out: {place.url} has other ids than subsets.parquet says; put it back, or --force to start over"
+                f"out: {place.url} has other ids than subsets.parquet; restore it, or pass --force to start over"
             )
     return of
 
@@ -123,7 +124,7 @@ def _table(place: Place) -> Any:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, SecateurError):
             raise
-        raise WrongData(f"out: {place.url} cannot be read ({reason(error)}); --force to start over") from None
+        raise WrongData(f"out: {place.url} cannot be read ({reason(error)}); pass --force to start over") from None
 
 
 def _numbers(column: Any) -> np.ndarray:
@@ -133,7 +134,7 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _dealt(of: np.ndarray) -> bool:
-    """Are these numbers of subsets of one size, from 0 on?"""
+    """Are these subset numbers from 0 up, with subsets of equal size?"""
     if of.min() < -1 or of.max() < 0 or of.max() >= len(of):
         return False
     sizes = np.bincount(of[of >= 0])
@@ -207,7 +208,7 @@ def _pairs(file: str) -> list[tuple[Any, Any]]:
             with place.open() as opened:
                 rows = pq.read_table(opened).to_pylist()
         elif kind == "json":
-            rows = place.read_json(Any)  # what it may be is looked at below
+            rows = place.read_json(Any)  # validated below
         else:
             with place.open() as opened:
                 rows = list(csv.DictReader(opened.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))

@@ -1,4 +1,4 @@
-"""JSON objects on a store that are written only where nobody else wrote them meanwhile."""
+"""Compare-and-swap for JSON objects on an object store."""
 
 import json
 import time
@@ -16,7 +16,7 @@ _AGAIN = {"ConditionalRequestConflict", "OperationAborted", "409"}
 
 
 def read(place: Place) -> tuple[Any, str | None]:
-    """What stands in an object, and its tag; (None, None) where there is none."""
+    """The value of an object and its tag; (None, None) if there is none."""
     files, path = place._now()
     try:
         text, tag = _answer(files, path)
@@ -28,7 +28,7 @@ def read(place: Place) -> tuple[Any, str | None]:
 
 
 def _answer(files: Any, path: str) -> tuple[bytes, str]:
-    """Bytes and tag of one version: by one request on S3, elsewhere by asking until nothing changes in between."""
+    """Bytes and tag of one version: in one request on S3, elsewhere by retrying until both reads agree."""
     if hasattr(files, "_call_s3"):
         from fsspec.asyn import sync
 
@@ -51,10 +51,10 @@ def _tag(files: Any, path: str) -> str:
 
 
 def write(place: Place, value: dict[str, Any], tag: str | None, *, safe: bool = True) -> str | None:
-    """Write where the tag is still this one, or, for None, where no object is. Gives the new tag; None: it was not.
+    """Write if the tag is still this one, or, for None, if there is no object. Returns the new tag, or None if refused.
 
-    An answer that was lost makes a client ask twice, and the second time is refused. So each value has a number of its
-    own, and what was refused is looked at. safe: False writes whatever is there.
+    If a response is lost, a client retries, and the retry is refused. So each value has a unique nonce, and after a
+    refusal the object is read again. safe: False writes unconditionally.
     """
     value = value | {"nonce": uuid.uuid4().hex}
     for attempt in range(_TRIES):
@@ -64,13 +64,13 @@ def write(place: Place, value: dict[str, Any], tag: str | None, *, safe: bool = 
         except _Conflict:
             time.sleep(0.05 * (attempt + 1))
             continue
-        found, now = read(place)  # refused, or the answer does not tell the tag
+        found, now = read(place)  # refused, or the response has no tag
         return now if isinstance(found, dict) and found.get("nonce") == value["nonce"] else None
-    raise StoreError(f"{place.url}: could not be written, other writers came in between {_TRIES} times; run again")
+    raise StoreError(f"{place.url}: could not be written, since other writers interfered {_TRIES} times; run again")
 
 
 def put(place: Place, value: Any, tag: str | None, *, safe: bool = True) -> str | None:
-    """Write once; the new tag, `?` where the store does not tell it, and None where the condition does not hold."""
+    """Write once; the new tag, `?` if the store does not return it, None if the condition does not hold."""
     files, path = place._now()
     condition = {} if not safe else {"mode": "create"} if tag is None else {"IfMatch": tag}
     try:
@@ -88,11 +88,11 @@ def put(place: Place, value: Any, tag: str | None, *, safe: bool = True) -> str 
 
 
 class _Conflict(Exception):
-    """Another request for the same object was under way; this one was not carried out."""
+    """Another request for the same object was in progress, so this one was rejected."""
 
 
 def is_conditional(folder: Place) -> bool:
-    """Does the store keep its word: no second object under a name, none in place of another than the one named?"""
+    """Does the store enforce conditional writes: no second create, and no replacement under a wrong tag?"""
     place = folder / f".probe-{uuid.uuid4().hex}"
     try:
         if put(place, 1, None) is None or put(place, 2, None) is not None:
@@ -106,7 +106,7 @@ def is_conditional(folder: Place) -> bool:
 
 
 def _code(error: BaseException) -> str:
-    """What an S3 client calls an error."""
+    """The error code of an S3 client's exception."""
     for one in (error, error.__cause__):
         answer = getattr(one, "response", None)
         if isinstance(answer, dict):

@@ -14,7 +14,7 @@ from secateur.scale.stage import Stage
 
 @dataclass(frozen=True)
 class Pruned:
-    """What became of all rows. files: where manifest.parquet and the like are, OUT or, on a store, a folder in it."""
+    """The result for all rows. files: the folder of manifest.parquet etc.: OUT, or on a store a folder in it."""
 
     out: str
     rows: int
@@ -45,8 +45,8 @@ def told(run: Run, laid: Clustered, rest: Remaining, wanted: Quotas) -> Pruned:
 
 
 def note(run: Run, selected: Stage, groups: list[dict[str, Any]], seconds: float) -> None:
-    """Say what the run took (bill.json), and what duplicates look like (groups.json)."""
-    looked, seen = run.files / "groups.json", selected.folder / "groups.json"  # it goes with the selection
+    """Write the cost of the run (bill.json), and examples of duplicates (groups.json)."""
+    looked, seen = run.files / "groups.json", selected.folder / "groups.json"  # deleted with the selection
     if not (looked.exists() and seen.exists() and seen.read_json(str) == looked.digest()):
         looked.write_json(groups_to_look_at(groups, run.found.units, run.columns))
         seen.write_json(looked.digest())

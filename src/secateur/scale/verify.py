@@ -1,4 +1,4 @@
-"""What was written is still there as it was written: looked at before a run is called done, and mended if not."""
+"""Verify result files against what was written before a run reports success, and rewrite those that differ."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from secateur.scale.storage import Place
 
 @dataclass(frozen=True)
 class Looking:
-    """Are these files as their task wrote them? quotas: what each cluster of a part of the manifest keeps, from
-    `first` on; None where the files are no such part.
+    """Check that files are as their task wrote them. quotas: the rows kept in each cluster of a part of the manifest,
+    starting with cluster `first`; None if the files are not such a part.
     """
 
     root: Place
@@ -25,18 +25,18 @@ class Looking:
 
 
 def look(task: Looking) -> str:
-    """What is wrong, or nothing."""
+    """What is wrong, or an empty string."""
     for name, before in task.files.items():
         try:
             if (task.root / name).digest() != before:
                 return f"{name} was changed"
         except StoreError:
-            return f"{name} is gone, or cannot be read"
+            return f"{name} is missing or cannot be read"
     return "" if task.quotas is None else _counted(task)
 
 
 def _counted(task: Looking) -> str:
-    """Does a part of the manifest keep its quotas, and do its kept ids say the same?"""
+    """Does a part of the manifest match its quotas and its list of kept ids?"""
     import pyarrow.parquet as pq
 
     assert task.quotas is not None
@@ -48,8 +48,8 @@ def _counted(task: Looking) -> str:
     kept = found.filter(found["kept"])
     counts = np.bincount(kept["cluster"].to_numpy() - task.first, minlength=len(task.quotas))
     if not np.array_equal(counts, task.quotas):
-        return f"{manifest} keeps {counts.sum()} rows, where its clusters' quotas are {task.quotas.sum()}"
-    return "" if kept["id"].equals(ids) else f"{listed} has other ids than {manifest} keeps"
+        return f"{manifest} keeps {counts.sum()} rows, but the quotas of its clusters add up to {task.quotas.sum()}"
+    return "" if kept["id"].equals(ids) else f"the ids in {listed} differ from those kept in {manifest}"
 
 
 def lasting(
@@ -60,11 +60,11 @@ def lasting(
     tasks: Mapping[str, Any],
     quotas: Mapping[str, tuple[int, np.ndarray]] | None = None,
 ) -> list[Summary]:
-    """Do a stage whose tasks write results, `files` in their summaries; what was changed since is written again.
+    """Run a stage whose tasks write result files (`files` in their summaries); changed files are written again.
 
-    quotas: of tasks that write parts of the manifest, the first cluster and what each keeps.
+    quotas: for tasks that write parts of the manifest, the first cluster and the rows that each cluster keeps.
 
-    Raises StoreError where what was written twice is not there as it was written.
+    Raises StoreError if a file is still wrong after it was written twice.
     """
     wrong: dict[str, str] = {}
     for attempt in range(2):
@@ -80,7 +80,9 @@ def lasting(
             return summaries
         if attempt == 0:
             _forget(run, stage, wrong, len(tasks))
-    raise StoreError(f"{run.files.url}: {min(wrong.values())} as soon as it was written; is another program there?")
+    raise StoreError(
+        f"{run.files.url}: {min(wrong.values())} right after it was written; is another program writing there?"
+    )
 
 
 def _of(quotas: Mapping[str, tuple[int, np.ndarray]] | None, name: str) -> tuple[Any, ...]:
@@ -88,26 +90,29 @@ def _of(quotas: Mapping[str, tuple[int, np.ndarray]] | None, name: str) -> tuple
 
 
 def _forget(run: Run, stage: Stage, wrong: Mapping[str, str], tasks: int) -> None:
-    """These tasks are not done."""
-    run.progress.say(f"{run.files.url}: {min(wrong.values())}; {len(wrong)} of {tasks} parts are written again")
+    """Mark these tasks as not done."""
+    run.progress.say(f"{run.files.url}: {min(wrong.values())}; writing {len(wrong)} of {tasks} parts again")
     for name in wrong:
         (stage.folder / "done" / f"{name}.json").remove()
 
 
 def alone(folder: Place, names: Sequence[str]) -> None:
-    """Raise SecateurError where a folder that is read as one table has other parts than these."""
+    """Raise SecateurError if a folder that is read as one table has other parts than these."""
     there = {name for name in folder.names() if not name.startswith(".")}
     if more := sorted(there - set(names)):
         raise SecateurError(
-            f"out: {folder.url} has {more[0]!r}, which no run of this selection wrote, and which would be read with "
-            f"the rest; move it away, then run again"
+            f"out: {folder.url} contains {more[0]!r}, which this selection did not write, but which would be read as "
+            f"part of it; move it away, then run again"
         )
     if missing := sorted(set(names) - there):
-        raise StoreError(f"{folder.url}: {missing[0]} is not there after it was written; is another program there?")
+        raise StoreError(
+            f"{folder.url}: {missing[0]} is missing right after it was written; is another program deleting files "
+            "there?"
+        )
 
 
 def agreed(rows: int, kept: int, summaries: Sequence[Summary], bad: int) -> None:
-    """Raise StoreError where the parts of the manifest do not add up to the rows there are, and to those kept."""
+    """Raise StoreError if the parts of the manifest do not add up to the number of rows and of kept rows."""
     found = (sum(s["rows"] for s in summaries) + bad, sum(s["kept"] for s in summaries))
     if found != (rows, kept):
         raise StoreError(

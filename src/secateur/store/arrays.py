@@ -35,21 +35,21 @@ def new_array(group: zarr.Group, field: str, shape: tuple[int, ...], chunks: tup
 
 
 def attributes_of(group: Path, schema: Any) -> Any:
-    """The attributes of a group, as the schema says. Raises StoreError where they are missing, damaged or edited."""
+    """The attributes of a group, validated. Raises StoreError if they are missing, damaged or edited."""
     about = read_json(group / "zarr.json", arrays.Group)
     return checked(about["attributes"], schema, group / "zarr.json")
 
 
 def has_array(group: Path, field: str) -> bool:
-    """Is there an array of the field, whole or not?"""
+    """Is there an array for the field, complete or not?"""
     return (group / field / "zarr.json").exists()
 
 
 def open_array(group: Path, field: str, sizes: Mapping[str, int | None]) -> "zarr.Array[Any]":
-    """The array of a field, to read from; nothing is read or made room for yet.
+    """The array of a field, for reading; reads and allocates nothing yet.
 
-    sizes: of its axes, as far as they are known. Raises StoreError where the file says anything else than these, than
-    the field, or than what this program writes, so that no size is believed that is not so on disk.
+    sizes: of its axes, as far as they are known. Raises StoreError if the file does not match these sizes, the field,
+    or the format this program writes, so that no size is trusted unless the disk confirms it.
     """
     where = group / field / "zarr.json"
     about = read_json(where, arrays.Array)
@@ -82,9 +82,9 @@ def _fault(about: Any, field: str, sizes: Mapping[str, int | None]) -> str | Non
 
 
 def _missing(folder: Path, about: Any) -> str | None:
-    """Whether far fewer chunks are there than the shape takes; where all values are missing, a chunk may be too.
+    """A fault if far fewer chunks exist than the shape needs; a chunk in which every value is missing may be absent.
 
-    Fields by epoch have none of epochs in which nothing is defined, and are not looked at.
+    Fields by epoch have no chunks for epochs in which nothing is defined, and are not checked.
     """
     chunks = about["chunk_grid"]["configuration"]["chunk_shape"]
     needed = math.prod(math.ceil(size / chunk) for size, chunk in zip(about["shape"], chunks, strict=True))
@@ -95,4 +95,4 @@ def _missing(folder: Path, about: Any) -> str | None:
 
 
 _FEW = 16
-"""Chunks that may all be missing."""
+"""Arrays of at most this many chunks are not checked."""

@@ -1,7 +1,7 @@
-"""Damage noticed: run.json holds a digest of each table and net that a run wrote, compared whenever one is read.
+"""Detect damage: run.json holds a digest of each table and net that a run wrote, and every read compares it.
 
-The digest is noted just before the file takes its place, beside that of the file it replaces: a run killed in between
-leaves either of the two, and both are right.
+The new digest is written just before the file is renamed into place, next to the digest of the file it replaces: after
+a kill in between, either file is valid.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _AGAIN = {
     "model.safetensors": "train again (--force starts over)", "synthetic.safetensors": "condense again",
 }  # fmt: skip
 _DEEPEST = 3
-"""Folders between a noted file and its run.json, at most."""
+"""The most folders between a file with a digest and its run.json."""
 
 
 def is_noted(inside: tuple[str, ...]) -> bool:
@@ -31,9 +31,9 @@ def is_noted(inside: tuple[str, ...]) -> bool:
 
 
 def noted(run: Mapping[str, Any], root: Path, inside: tuple[str, ...], beside: Path) -> dict[str, list[str]]:
-    """The digests of a run.json, with that of a file that is about to take its place.
+    """The digests of a run.json, with that of a file that is about to be renamed into place.
 
-    inside: the parts of its path below root; beside: where it lies until then.
+    inside: the parts of its path below root; beside: its temporary path.
     """
     name, digests = "/".join(inside), _digests(run)
     acceptable, before = [_digest(beside)], root.joinpath(*inside)
@@ -43,12 +43,12 @@ def noted(run: Mapping[str, Any], root: Path, inside: tuple[str, ...], beside: P
 
 
 def verify(path: Path) -> None:
-    """Raise StoreError where the run.json of the folder that a file lies in says that it should hold other bytes."""
+    """Raise StoreError if a file does not match its digest in the run.json of its folder."""
     where = Path(os.path.abspath(path))
     for folder in where.parents[:_DEEPEST]:
         try:
             run = run_in(folder)
-        except StoreError:  # whoever reads run.json says so
+        except StoreError:  # reported by the code that reads run.json
             return
         if run:
             _compare(where, _digests(run).get(where.relative_to(folder).as_posix()))
@@ -56,7 +56,7 @@ def verify(path: Path) -> None:
 
 
 def verify_all(folder: Path) -> None:
-    """`verify` for everything that a folder's run.json has a digest of."""
+    """`verify` every file with a digest in the folder's run.json."""
     for name, digests in _digests(run_in(folder)).items():
         _compare(folder / name, digests)
 
@@ -68,7 +68,7 @@ def _compare(path: Path, digests: list[str] | None) -> None:
 
 
 def _digests(run: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What can be believed of it: names such as are noted, with lists of text."""
+    """The valid entries: names that can have a digest, with lists of strings."""
     found = run.get("digests")
     return dict(_believed(found)) if isinstance(found, dict) else {}
 

@@ -20,18 +20,18 @@ os.umask(_UMASK)
 
 @runtime_checkable
 class Guard(Protocol):
-    """Whoever owns a folder: hears of every file that is about to be written or deleted below it, and may refuse."""
+    """The owner of a folder: it is called before every write and delete below the folder, and may refuse."""
 
     root: Path
 
     def writing(self, path: Path) -> None:
-        """Called before `path` is created or changed; raises WrongData where it is not ours."""
+        """Called before `path` is created or changed; raises WrongData if it is not ours."""
 
     def removing(self, path: Path) -> None:
-        """Called before `path` is deleted; raises WrongData where it is not ours."""
+        """Called before `path` is deleted; raises WrongData if it is not ours."""
 
     def written(self, path: Path, beside: Path) -> None:
-        """Called when `beside` is whole, before it becomes `path`."""
+        """Called when `beside` is complete, before it is renamed to `path`."""
 
 
 _guards: list[Guard] = []
@@ -39,7 +39,7 @@ _guards: list[Guard] = []
 
 @contextmanager
 def guarded(guard: Guard) -> Iterator[None]:
-    """Ask this guard about everything below its root, for the time of the block."""
+    """Ask this guard about every write below its root for the duration of the block."""
     _guards.append(guard)
     try:
         yield
@@ -48,20 +48,20 @@ def guarded(guard: Guard) -> Iterator[None]:
 
 
 def guards_of(path: Path) -> list[Guard]:
-    """The guards of the folders that a path lies below, outermost first."""
+    """The guards of the folders that contain a path, outermost first."""
     where = Path(os.path.abspath(path))
     return [guard for guard in _guards if Path(os.path.abspath(guard.root)) in where.parents]
 
 
 def may_write(path: Path) -> None:
-    """Say that `path` is about to be written in place. Raises WrongData where a guard says that it is not ours."""
+    """Announce a write to `path` in place. Raises WrongData if a guard says that it is not ours."""
     for guard in guards_of(path):
         guard.writing(path)
 
 
 @contextmanager
 def foreseen(doing: str = "") -> Iterator[None]:
-    """What the machine refuses meanwhile, as an error of our own that says what was under way; also a decorator."""
+    """Turn system errors in the block into a SecateurError that names the operation; also a decorator."""
     try:
         yield
     except Exception as error:
@@ -72,7 +72,7 @@ def foreseen(doing: str = "") -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Write into `path` in place: it must be ours, and what the machine refuses is an error that names it."""
+    """Write to `path` in place: it must be ours, and system errors name it."""
     may_write(path)
     with foreseen(f"writing {path}"):
         yield
@@ -82,8 +82,8 @@ def writing(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, a file or a folder; what is written there replaces `path` at the end.
 
-    A killed run leaves at most the temporary behind, and the next write into the same folder deletes it. Raises
-    WrongData where a guard of the folder says that `path` is not ours.
+    A killed run leaves at most the temporary file behind, and the next write into the same folder deletes it. Raises
+    WrongData if a guard of the folder says that `path` is not ours.
     """
     may_write(path)
     beside: Path | None = None
@@ -114,10 +114,10 @@ def _into_place(beside: Path, path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Keep a second command out of a folder that is there; yields whether the lock file is new.
+    """Keep a second command out of an existing folder; yields whether the lock file is new.
 
-    The lock is an empty file `.lock`. Raises WrongData where another command is at work in the folder, and where
-    something else is called `.lock`: that is never opened for writing, followed or cut short.
+    The lock is an empty file `.lock`. Raises WrongData if another command is running in the folder, or if `.lock` is
+    anything else: then it is never opened for writing, followed or truncated.
     """
     path = folder / ".lock"
     while True:
@@ -127,7 +127,7 @@ def locked(folder: Path) -> Iterator[bool]:
         try:
             _lock(descriptor, folder)
             there, mine = _identity(path), os.fstat(descriptor)
-            if there != (mine.st_dev, mine.st_ino):  # deleted by its owner before we had it
+            if there != (mine.st_dev, mine.st_ino):  # its owner deleted it before we locked it
                 continue
             check_lock(folder)
             yield new
@@ -137,13 +137,15 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 def check_lock(folder: Path) -> None:
-    """Raise WrongData where `.lock` in a folder is not a lock of ours: an empty regular file."""
+    """Raise WrongData if `.lock` in a folder is not a lock of ours, an empty regular file."""
     try:
         about = os.lstat(folder / ".lock")
     except OSError:
         return
     if not stat.S_ISREG(about.st_mode) or about.st_size:
-        raise WrongData(f"out: {folder / '.lock'} is not a lock of secateur; move it away, or name another --out")
+        raise WrongData(
+            f"out: {folder / '.lock'} is not a lock file of secateur; move it away, or choose another --out"
+        )
 
 
 def _open_lock(path: Path, folder: Path) -> int:
@@ -152,17 +154,17 @@ def _open_lock(path: Path, folder: Path) -> int:
         return os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise WrongData(f"out: {path} is a link; move it away, or name another --out") from None
-        raise StoreError(f"out: cannot write to {folder} ({error.strerror}); name another --out") from None
+            raise WrongData(f"out: {path} is a link; move it away, or choose another --out") from None
+        raise StoreError(f"out: cannot write to {folder} ({error.strerror}); choose another --out") from None
 
 
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise WrongData(f"out: another command is at work in {folder}; wait for it, or name another") from None
+        raise WrongData(f"out: another command is running in {folder}; wait for it, or choose another folder") from None
     except OSError as error:
-        raise StoreError(f"out: {folder} cannot be locked ({error.strerror}); name another --out") from None
+        raise StoreError(f"out: {folder} cannot be locked ({error.strerror}); choose another --out") from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -174,7 +176,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there. Raises WrongData where a guard of the folder says it is not ours."""
+    """Delete a file or a folder, if it exists. Raises WrongData if a guard of the folder says it is not ours."""
     if os.path.lexists(path):
         for guard in guards_of(path):
             guard.removing(path)
@@ -188,13 +190,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 _LARGEST = 1 << 28
-"""Bytes of the largest file of JSON that is read."""
+"""The largest JSON file that is read, in bytes."""
 
 
 def read_json(path: Path, schema: Any = Any) -> Any:
-    """The value of a JSON file, which is as `schema` says, see `secateur.store.schemas`.
+    """The value of a JSON file, validated against `schema`, see `secateur.store.schemas`.
 
-    Raises StoreError, naming the file and the key, for one that is missing, damaged or edited to something else.
+    Raises StoreError, naming the file and the key, if the file is missing or does not match the schema.
     """
     from secateur.store.schemas import parsed
 
@@ -202,7 +204,7 @@ def read_json(path: Path, schema: Any = Any) -> Any:
 
 
 def read_file(path: Path, what: str) -> bytes:
-    """The bytes of a file of at most 256 MiB; raises StoreError for none, a pipe, a device, what cannot be read."""
+    """The bytes of a file of at most 256 MiB; raises StoreError if it is missing, unreadable, a pipe or a device."""
     try:
         return read_regular(path, limit=_LARGEST)
     except DataError as error:
@@ -211,7 +213,7 @@ def read_file(path: Path, what: str) -> bytes:
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one JSON object as a line to a log, which must be a regular file."""
+    """Append one JSON object as a line to a log, which must be a regular file."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,7 +222,7 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 
 
 def _as_json(value: Any, indent: int | None = None) -> bytes:
-    """JSON in UTF-8; all ASCII where a file name in it is no valid text."""
+    """JSON in UTF-8; in ASCII if it contains a file name that is not valid Unicode."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         return text.encode()

@@ -1,4 +1,4 @@
-"""The gate of a folder that a run works in: all that is written or deleted there passes it."""
+"""The gate of an OUT folder: every write and delete in it goes through here."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from secateur.store.owned import (
 
 
 class Gate:
-    """Guards one folder while a run works in it: lists names before they are written, refuses what is not ours.
+    """Guards one folder during a run: lists names before they are written, and refuses names that are not ours.
 
     Only the holder of the folder's lock may use it.
     """
@@ -39,15 +39,15 @@ class Gate:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says, or will say with the first write; empty in a folder without one of ours."""
+        """The contents of run.json, or what the first write will save; empty in a folder without one of ours."""
         return dict(self._waiting) if self._waiting is not None else run_in(self.root)
 
     def wait(self, run: Mapping[str, Any] | None) -> None:
-        """Write this run.json, but not before anything else is written; None: keep to the one on disk."""
+        """Write this run.json together with the first other write, not before; None: keep the one on disk."""
         self._waiting, self._owns, self.wrote = None if run is None else dict(run), None, False
 
     def save(self, run: Mapping[str, Any]) -> None:
-        """Write run.json; before the first time, delete what killed runs left half written."""
+        """Write run.json; the first time, delete partial files of killed runs before."""
         if not self.wrote:
             sweep_all(self.root, self._owned)
         self.wrote = True
@@ -65,7 +65,7 @@ class Gate:
         return self._owns
 
     def writing(self, path: Path) -> None:
-        """List the name that `path` lies under. Raises WrongData where something else has it, or a link leads away."""
+        """List the top-level name of `path`. Raises WrongData if something else uses it, or a link is on the path."""
         inside = self._inside(path)
         if inside == (RUN,):
             return
@@ -90,7 +90,7 @@ class Gate:
         self.wrote = True
 
     def removing(self, path: Path) -> None:
-        """Raise WrongData where `path` is not under a name of ours."""
+        """Raise WrongData if `path` is not under a name of ours."""
         inside = self._inside(path)
         if not self.owns(inside[0]):
             raise WrongData(not_ours(self.root, inside[0]))
@@ -99,7 +99,7 @@ class Gate:
             self.save(self._waiting)
 
     def written(self, path: Path, beside: Path) -> None:
-        """Note the digest of what is about to become `path`, so that damage shows when it is read."""
+        """Save the digest of the file that is about to become `path`, so that a later read detects damage."""
         inside = self._inside(path)
         if self._owned and is_noted(inside):
             run = self.run
@@ -113,20 +113,20 @@ class Gate:
         for part in inside:
             at = at / part
             if at.is_symlink():
-                raise WrongData(f"out: {at} is a link, and a run writes there; take it away, or name another --out")
+                raise WrongData(f"out: {at} is a link, and a run would write there; remove it, or choose another --out")
 
 
 @contextmanager
 def writing_into(folder: Path, name: str) -> Iterator[None]:
-    """Write one name of a folder of ours from outside of a job, such as its report; lock and list it if need be.
+    """Write one name into an OUT folder from outside a job, such as the report; lock the folder and list it if needed.
 
-    Raises WrongData where something else has the name, or where another command is at work and it is not listed yet.
+    Raises WrongData if something else uses the name, or if it is not listed yet and another command is running.
     """
     if any(os.path.abspath(guard.root) == os.path.abspath(folder) for guard in guards_of(folder / name)):
         yield
         return
     if not (run := run_in(folder)):
-        raise WrongData(f"out: {folder} is no folder of a secateur run; expected run.json in it")
+        raise WrongData(f"out: {folder} is not the folder of a secateur run; expected run.json in it")
     owns = owned_names(folder, run)
     if name in foreign_names(folder, owns):
         raise WrongData(not_ours(folder, name))

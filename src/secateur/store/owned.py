@@ -1,9 +1,9 @@
-"""Which folders are runs of ours, and which of their entries: run.json lists them, and nothing else is touched.
+"""Which folders are runs of ours, and which of their entries are ours: run.json lists them, and no others are touched.
 
-A name is listed (`owns`) before the first write to it, so a run killed in between never disowns its own files. Lists
-are believed only for the names a command writes, NAMES: an edited run.json gives nothing else away. Folders of versions
-that kept no list are adopted by what their stages prove (`_adopted`). A folder that holds a recording of somebody's own
-training loop has no run.json; there a table is ours if its metadata says so.
+A name is listed (`owns`) before the first write to it, so a killed run still owns its own files. A list
+counts only for the names that a command writes, NAMES, so an edited run.json cannot claim anything else. For folders of
+versions that wrote no list, the stages imply which names are ours (`_adopted`). A folder with a recording from a user's
+own training loop has no run.json; there a table is ours if its metadata says so.
 """
 
 import json
@@ -29,12 +29,12 @@ NAMES = (
 )  # fmt: skip
 """Everything a command may write into OUT."""
 _COPIES = ("kept", "mined", "joint")
-"""Written whole, and never written into: what lies inside is not looked at."""
+"""Replaced as a whole and never written into, so their contents are not checked."""
 TABLES = ("scores.parquet", "subset.parquet", "subsets")
-"""What may be written beside a recording that has no run.json."""
+"""What may be written next to a recording that has no run.json."""
 _KEY = b"secateur"
 _LARGEST = 1 << 28
-"""Bytes of a run.json that is read."""
+"""The largest run.json that is read, in bytes."""
 _LOGGED = ("log.jsonl", "state")
 _PROVEN = {
     "record": ("recording.zarr", "model.safetensors", *_LOGGED),
@@ -51,23 +51,23 @@ _PROVEN = {
         "synthetic", "synthetic.safetensors", "sets", "contact.png", "condense.json", "report.html", *_LOGGED,
     ),
 }  # fmt: skip
-"""What a stage in an old run.json proves to be ours."""
+"""The names that are ours if an old run.json lists the stage."""
 _COMPARED = ("compare.json", "subsets", "scores.parquet", "bill.json", "report.html", "proxy.json")
 
 
 def run_in(folder: Path) -> dict[str, Any]:
-    """What run.json in a folder says, if a job of ours wrote it; empty where there is none, or somebody else's.
+    """The contents of run.json in a folder, if a job of ours wrote it; empty if there is none or it is not ours.
 
-    Raises StoreError where it is no JSON.
+    Raises StoreError if it is not JSON.
     """
     run = _json_in(folder)
     return run if _is_run(run) else {}
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Is this the OUT folder of a run of ours, of `scale`, or of somebody's own loop with a recording in it?
+    """Is this the OUT folder of a run of ours, of `scale`, or of a user's own loop with a recording in it?
 
-    Such a folder is never data, wherever it lies. Reads little, raises nothing.
+    Such a folder is never read as data. Reads little, raises nothing.
     """
     try:
         run = _json_in(folder)
@@ -77,7 +77,7 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def is_recorded(folder: Path) -> bool:
-    """Does a recording lie in the folder?"""
+    """Does the folder contain a recording?"""
     return _is_recording(folder / "recording.zarr")
 
 
@@ -120,7 +120,7 @@ def _is_file(path: Path) -> bool:
 
 
 def owned_names(folder: Path, run: Mapping[str, Any]) -> set[str]:
-    """The top-level names in a folder that its run.json says a run of ours wrote."""
+    """The top-level names that a run of ours wrote, according to run.json."""
     listed = run.get("owns")
     if isinstance(listed, list):
         return {RUN, *(name for name in NAMES if name in listed)}
@@ -128,7 +128,7 @@ def owned_names(folder: Path, run: Mapping[str, Any]) -> set[str]:
 
 
 def _adopted(folder: Path, run: Mapping[str, Any]) -> set[str]:
-    """Of a run.json without a list, what its stages prove; `cells` and `soft` also by the hashes in them."""
+    """The names that the stages of a run.json without a list imply; `cells` and `soft` also by the hashes in them."""
     proven = {name for stage in run["stages"] for name in _PROVEN.get(re.split(r"[ -]", stage)[0], ())}
     compared = read_json(folder / "compare.json") if _is_file(folder / "compare.json") else None
     about = compared.get("about") if isinstance(compared, dict) else None
@@ -145,23 +145,25 @@ def _only_hashes(folder: Path) -> bool:
 
 
 def foreign_names(folder: Path, owns: set[str]) -> list[str]:
-    """Names that a command would write, and that something else has taken."""
+    """Names that a command would write, but that something else uses."""
     return sorted(name for name in NAMES if name not in owns and os.path.lexists(folder / name))
 
 
 def strangers(folder: Path) -> list[str]:
-    """Everything in a folder but a lock and what a killed run left half written."""
+    """Everything in a folder except a lock and the partial files of killed runs."""
     return sorted(e.name for e in os.scandir(folder) if e.name != LOCK and not is_partial(e.name))
 
 
 def check_plain(folder: Path, owns: set[str]) -> None:
-    """Raise WrongData for links, pipes and devices where a run would write: they lead out of the folder, or hang."""
+    """Raise WrongData for links, pipes and devices where a run would write: they lead out of the folder or block."""
     for name in sorted(owns):
         for path in _entries(folder / name, deep=name not in _COPIES):
             mode = os.lstat(path).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                what = "a link" if stat.S_ISLNK(mode) else "no regular file"
-                raise WrongData(f"out: {path} is {what}, and a run writes there; take it away, or name another --out")
+                what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
+                raise WrongData(
+                    f"out: {path} is {what}, and a run would write there; remove it, or choose another --out"
+                )
 
 
 def _entries(path: Path, *, deep: bool) -> Iterator[Path]:
@@ -174,7 +176,7 @@ def _entries(path: Path, *, deep: bool) -> Iterator[Path]:
 
 
 def sweep_all(folder: Path, owns: set[str]) -> None:
-    """Delete what killed runs left half written in a folder of ours."""
+    """Delete the partial files of killed runs in a folder of ours."""
     sweep(folder, alone=True)
     for name in owns - set(_COPIES):
         for place, _, _ in os.walk(folder / name) if not (folder / name).is_symlink() else ():
@@ -182,7 +184,7 @@ def sweep_all(folder: Path, owns: set[str]) -> None:
 
 
 def check_table(path: Path) -> None:
-    """Raise WrongData where a file stands in the place of a table of ours, and says nothing of being one."""
+    """Raise WrongData if a file has the name of a table of ours but not its metadata."""
     if not os.path.lexists(path):
         return
     try:
@@ -190,12 +192,12 @@ def check_table(path: Path) -> None:
     except Exception:
         ours = False
     if not ours:
-        raise WrongData(f"out: {path} was not written by secateur; move it away, or name another folder")
+        raise WrongData(f"out: {path} was not written by secateur; move it away, or choose another folder")
 
 
 def not_ours(folder: Path, name: str) -> str:
-    """The message for a name that is taken."""
+    """The message for a name that something else uses."""
     return (
-        f"out: {folder} holds {name}, which no run of secateur wrote there; it stays as it is: move it away, or name "
+        f"out: {folder} contains {name}, which secateur did not write and will not replace; move it away, or choose "
         "another --out"
     )

@@ -1,6 +1,6 @@
-"""Temporary names beside the files they become: nobody else's file has one, and what a killed run left is cleaned up.
+"""Temporary names next to the files they become: unique to us, so leftovers of killed runs can be deleted safely.
 
-A name is `.MACHINE-PID-RANDOMCHECK.partial`. The check is a hash of the rest, so a name proves by itself that it is
+A name is `.MACHINE-PID-RANDOMCHECK.partial`. The check is a hash of the rest, so the name itself proves that it is
 ours.
 """
 
@@ -16,15 +16,15 @@ from pathlib import Path
 
 _SHAPE = re.compile(r"\.(([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8})([0-9a-f]{8})\.partial")
 _OLD = 24 * 3600
-"""Seconds after which nobody on another machine is still writing a file."""
+"""Seconds after which no other machine is assumed to be still writing a file."""
 _open: set[str] = set()
-"""Names that this process is writing at the moment."""
+"""Names that this process is writing now."""
 _swept: set[str] = set()
 """Folders that this process has cleaned already."""
 
 
 def new_partial(folder: Path) -> Path:
-    """A name in `folder` that no file has; the first call for a folder also deletes what killed runs left in it."""
+    """An unused name in `folder`; the first call for a folder also deletes what killed runs left in it."""
     if str(folder) not in _swept:
         _swept.add(str(folder))
         sweep(folder)
@@ -35,7 +35,7 @@ def new_partial(folder: Path) -> Path:
 
 
 def done(partial: Path) -> None:
-    """Nothing is written under this name any more; delete what is left of it."""
+    """Finish writing under this name, and delete what is left of it."""
     _open.discard(partial.name)
     delete(partial)
 
@@ -53,8 +53,8 @@ def is_partial(name: str) -> bool:
 def sweep(folder: Path, *, alone: bool = False) -> None:
     """Delete the partial files of killed processes directly in a folder.
 
-    alone: the caller holds the lock of the folder, so that no process of another machine is at work in it; else theirs
-    are deleted when they are a day old.
+    alone: the caller holds the lock of the folder, so no process on another machine is writing there; otherwise files
+    of other machines are deleted only after a day.
     """
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".partial")]
@@ -66,7 +66,7 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder, if it is there; a link is deleted, not what it points to."""
+    """Delete a file or a folder, if it exists; a link is deleted, not its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -79,7 +79,7 @@ def _check(told: str) -> str:
 
 @functools.cache
 def _machine() -> str:
-    """Tells machines, and containers with processes of their own, apart."""
+    """Identifies the machine, or the container if it has its own process ids."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -88,7 +88,7 @@ def _machine() -> str:
 
 
 def _in_use(path: Path, *, alone: bool) -> bool:
-    """May another process still be writing it?"""
+    """Could another process still be writing it?"""
     found = _SHAPE.fullmatch(path.name)
     assert found is not None
     if found.group(2) != _machine():

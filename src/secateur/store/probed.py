@@ -38,7 +38,7 @@ class Probed:
         return dict(self._attributes(FIELDS[field].probe)["asked"])
 
     def array(self, field: str, sizes: Mapping[str, int | None]) -> "zarr.Array[Any]":
-        """The array of one field; sizes: of the axes of the recording it stands beside."""
+        """The array of one field; sizes: of the axes of its recording."""
         probe = FIELDS[field].probe
         return open_array(self._groups[probe], field, {**sizes, "runs": self._attributes(probe)["runs"]})
 
@@ -48,9 +48,9 @@ class Probed:
         return fields if attributes["done"] == attributes["runs"] * attributes["examples"] else ()
 
     def _attributes(self, probe: str) -> dict[str, Any]:
-        """Raises StoreError where they are damaged, or say what cannot be."""
+        """Raises StoreError if they are damaged or inconsistent."""
         group = self._groups[probe]
-        if not (group / "zarr.json").exists():  # killed before the group was whole
+        if not (group / "zarr.json").exists():  # killed before the group was complete
             return {"asked": {}, "fields": (), "done": -1, "runs": 1, "examples": 0}
         found: dict[str, Any] = attributes_of(group, arrays.Probe)
         strange = [name for name in found["fields"] if name not in FIELDS or FIELDS[name].probe != probe]

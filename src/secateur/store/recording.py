@@ -72,9 +72,9 @@ class Recording:
 
     @classmethod
     def open(cls, path: str | Path) -> "Recording":
-        """Open a finished or a still growing recording: the .zarr folder, or the OUT folder that holds it.
+        """Open a finished or still growing recording: the .zarr folder, or the OUT folder that contains it.
 
-        Raises StoreError where what it says of itself cannot be, or is not so of the arrays on disk.
+        Raises StoreError if its attributes are invalid or do not match the arrays on disk.
         """
         path = Path(path)
         if (path / "recording.zarr").is_dir():
@@ -86,10 +86,10 @@ class Recording:
             raise StoreError(f"{path}: expected a recording of format {FORMAT}, got {attributes['format']}")
         if odd := sorted(set(attributes["fields"]) - set(RECORDED)):
             raise StoreError(
-                f"{path}: has the field {odd[0]}, which this version does not know; use the version that made it"
+                f"{path}: has the field {odd[0]}, which this version does not know; use the version that wrote it"
             )
         recording = cls(path, attributes)
-        for field in attributes["fields"]:  # so that no size is believed that the arrays do not have
+        for field in attributes["fields"]:  # so that no size is trusted that the arrays do not have
             if has_array(path, field):
                 open_array(path, field, recording._sizes)
         return recording
@@ -213,7 +213,7 @@ class RecordingWriter:
     def create(self) -> None:
         """Start an empty recording; a recording that is there already is an error."""
         if self.path.exists():
-            raise StoreError(f"{self.path}: there is a recording already; resume it, or name another path")
+            raise StoreError(f"{self.path}: there is a recording already; resume it, or choose another path")
         with replacing(self.path) as beside:
             self._group = zarr.create_group(beside, attributes={**self._asked, "epochs": 0, "complete": False})
             for name in self._each_epoch():
@@ -240,7 +240,7 @@ class RecordingWriter:
             self._group.attrs.update({"epochs": self.epochs, "complete": False})
 
     def _opened(self) -> zarr.Group:
-        """To write into; what is in it was looked at by `Recording.open`."""
+        """Open for writing; `Recording.open` has validated the contents."""
         return zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
 
     def append(self, rows: Mapping[str, np.ndarray]) -> None:

@@ -33,18 +33,18 @@ def compute(recording: Recording, use: Use) -> np.ndarray:
 
 
 def _check_gaps(use: Use, ids: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-    """Say so where a score failed for want of rows: an example has none before an epoch first sees it."""
+    """Explain a score that failed for missing rows: an example has none before the first epoch that visits it."""
     for name, values in arrays.items():
         if FIELDS[name].probe != "recorder" or FIELDS[name].axes != ("epochs", "examples"):
             continue
         none = values == 255 if FIELDS[name].dtype == "bool" else np.isnan(values)
-        if name in ("kl_step", "cos_step"):  # the first epoch has none of them
+        if name in ("kl_step", "cos_step"):  # undefined in the first epoch
             none = none[1:]
         if not none.any():
             continue
         late = none.any(axis=0)
         raise StoreError(
-            f"{use.label}: {int(late.sum())} examples, the first {ids[late.argmax()]}, were not seen from the first "
-            "epoch on, and the score reads every epoch; likely the DataLoader had drop_last=True, or a sampler that "
-            "leaves rows out: record again with drop_last=False"
+            f"{use.label}: {int(late.sum())} examples, the first with id {ids[late.argmax()]}, were not visited in "
+            "every epoch, as the score requires; likely the DataLoader had drop_last=True, or a sampler that "
+            "skips rows: record again with drop_last=False"
         )

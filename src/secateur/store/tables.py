@@ -164,8 +164,8 @@ class Mined:
         path = path / "mined.parquet" if path.is_dir() else path
         table, provenance = _read(path, _MINED)
         ids, labels, sure = (table[name] for name in ("id", "label", "confidence"))
-        _check_rows(path, table, "ids that grow", (ids >= 0) & np.r_[True, ids[1:] > ids[:-1]][: len(ids)])
-        _check_rows(path, table, "a label from 0 on and a finite confidence", (labels >= 0) & np.isfinite(sure))
+        _check_rows(path, table, "increasing ids", (ids >= 0) & np.r_[True, ids[1:] > ids[:-1]][: len(ids)])
+        _check_rows(path, table, "a label of 0 or more and a finite confidence", (labels >= 0) & np.isfinite(sure))
         return cls.of(table, provenance)
 
 
@@ -177,10 +177,10 @@ def _write(path: Path, columns: Mapping[str, np.ndarray], provenance: Mapping[st
 
 
 def _read(path: Path, kinds: Mapping[str, str], *, more: str | None = None) -> tuple[dict[str, np.ndarray], Any]:
-    """The columns, and where they came from.
+    """The columns and the provenance.
 
-    kinds: of each column that must be there, `whole`, `number`, `flag` or `text`; more: of any others, which are left
-    out if None. Raises StoreError where the file is anything else, cut off, or says it holds more than it can.
+    kinds: of each required column, `whole`, `number`, `flag` or `text`; more: the kind of all others, which are
+    skipped if None. Raises StoreError if the file is anything else, truncated, or claims more rows than it can hold.
     """
     if not path.is_file():
         raise StoreError(f"{path}: expected a parquet file written by secateur, found none")
@@ -195,12 +195,12 @@ def _read(path: Path, kinds: Mapping[str, str], *, more: str | None = None) -> t
         provenance = parsed((table.schema.metadata or {})[_KEY], Provenance, path)
         return {n: _column(table[n], n, kinds.get(n, more or "")) for n in table.column_names}, provenance
     except Exception as error:
-        told = StoreError(f"{path}: not a whole table written by secateur ({reason(error)}); make it again")
+        told = StoreError(f"{path}: not a complete table written by secateur ({reason(error)}); make it again")
         raise refused(error, f"reading {path}") or told from None
 
 
 def _check_size(file: Any, path: Path) -> None:
-    """A row takes more than a byte, since ids do not repeat: whatever says otherwise is not read."""
+    """A row takes more than a byte, since ids do not repeat; a file that claims more rows is not read."""
     rows, groups, size = file.metadata.num_rows, file.metadata.num_row_groups, path.stat().st_size
     counted = sum(file.metadata.row_group(k).num_rows for k in range(groups))
     if not 0 <= rows <= size or counted != rows or file.metadata.num_columns > _MOST_COLUMNS:
@@ -237,17 +237,17 @@ def _check_rows(path: Path, table: Mapping[str, np.ndarray], rule: str, good: An
 def _check_numbered(path: Path, table: Mapping[str, np.ndarray]) -> None:
     """Row i is example i, and labels are -1 or more."""
     ids = table["id"]
-    _check_rows(path, table, "ids from 0 on, one a row", ids == np.arange(len(ids)))
-    _check_rows(path, table, "a label from 0 on, or none", table["label"] >= -1)
+    _check_rows(path, table, "ids that count up from 0", ids == np.arange(len(ids)))
+    _check_rows(path, table, "a label of 0 or more, or none", table["label"] >= -1)
 
 
 def _check_subset(path: Path, table: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
-    """What every selection is: positive ranks that count the scores, weights for what is kept."""
+    """The invariants of a selection: ranks that count the scored rows, and weights only for kept rows."""
     _check_numbered(path, table)
     kept, weight, score, rank = (table[name] for name in ("kept", "weight", "score", "rank"))
-    _check_rows(path, table, "a weight from 0 on", np.isfinite(weight) & (weight >= 0))
+    _check_rows(path, table, "a weight of 0 or more", np.isfinite(weight) & (weight >= 0))
     _check_rows(path, table, "no weight unless kept", kept | (weight == 0))
-    _check_rows(path, table, "a rank where there is a score, and none else", (rank > 0) == ~np.isnan(score))
+    _check_rows(path, table, "a rank for every row with a score, and for no other", (rank > 0) == ~np.isnan(score))
     ranked = rank[rank > 0]
     if not np.array_equal(np.sort(ranked), np.arange(1, len(ranked) + 1)):
         raise StoreError(f"{path}: damaged or edited (expected every rank once); make it again")

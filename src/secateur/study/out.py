@@ -52,7 +52,7 @@ class Out:
         except UnicodeEncodeError:
             odd = True
         if odd:
-            raise SecateurError(f"out: expected a name that is valid Unicode, got {self.path!s}; name another --out")
+            raise SecateurError(f"out: expected a name that is valid Unicode, got {self.path!s}; choose another --out")
         object.__setattr__(self, "_gate", Gate(self.path))
 
     def __truediv__(self, name: str) -> Path:
@@ -117,7 +117,7 @@ class Out:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
-            raise StoreError(f"out: {self.path} cannot be made ({reason(error)}); name another --out") from None
+            raise StoreError(f"out: {self.path} cannot be made ({reason(error)}); choose another --out") from None
         try:
             with locked(self.path) as new:
                 try:
@@ -157,11 +157,11 @@ class Out:
             return {}
         run = effective(self.path, run_in(self.path))
         if not run and is_foreign_run(self.path):
-            raise WrongData(f"out: {self.path} holds the run of another command, such as scale; name another --out")
+            raise WrongData(f"out: {self.path} holds the run of another command, such as scale; choose another --out")
         owns = owned_names(self.path, run)
         foreign = foreign_names(self.path, owns)
         if not run and not force and (others := strangers(self.path)):
-            raise WrongData(f"out: {self.path} holds something else ({others[0]}); name another --out" + (
+            raise WrongData(f"out: {self.path} contains other files ({others[0]}); choose another --out" + (
                 "" if foreign else ", or use --force to write beside it"
             ))  # fmt: skip
         if foreign:
@@ -171,7 +171,7 @@ class Out:
         if run and not force and run["data"]["fingerprint"] != data["fingerprint"]:
             raise WrongData(
                 f"out: {self.path} was made from other data ({run['data']['name']}, fingerprint "
-                f"{run['data']['fingerprint']}, not {data['fingerprint']}); name another --out, or --force"
+                f"{run['data']['fingerprint']}, not {data['fingerprint']}); choose another --out, or --force"
             )
         return run
 
@@ -179,15 +179,15 @@ class Out:
         """Raise WrongData or StoreError where the path cannot be a folder to write into."""
         there = next((p for p in (self.path, *self.path.absolute().parents) if os.path.lexists(p)), Path("/"))
         if not there.is_dir():
-            raise WrongData(f"out: expected a folder, but {there} is none; name another --out")
+            raise WrongData(f"out: expected a folder, but {there} is none; choose another --out")
         if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreError(f"out: no permission to write into {there}; change it, or name another --out")
+            raise StoreError(f"out: no permission to write into {there}; change it, or choose another --out")
 
     def _check_ours(self) -> None:
         """Raise StoreError where neither a run nor a recording is in the folder, WrongData where something is wrong."""
         run = effective(self.path, run_in(self.path)) if os.path.isdir(self.path) else {}
         if not run and not is_recorded(self.path):
-            raise StoreError(f"{self.path}: expected a recording, found none; record first, or name another --out")
+            raise StoreError(f"{self.path}: expected a recording, found none; record first, or choose another --out")
         self._check_folder()
         owns = owned_names(self.path, run)
         if run and (foreign := foreign_names(self.path, owns)):
@@ -200,7 +200,7 @@ class Out:
         stages = self.run["stages"]
         if (other := _OF_ONE.get(stage)) in stages:
             raise WrongData(
-                f"out: {self.path} holds the net of a {other}, which {stage} would replace; name another --out, or "
+                f"out: {self.path} holds the net of a {other}, which {stage} would replace; choose another --out, or "
                 "--force to start over"
             )
         before = stages.get(stage)
@@ -208,7 +208,7 @@ class Out:
             changed = [k for k in {**asked, **before["asked"]} if asked.get(k) != before["asked"].get(k)]
             told = "; ".join(f"{k} was {before['asked'].get(k)!r}, now {asked.get(k)!r}" for k in sorted(changed))
             raise WrongData(
-                f"out: {self.path} holds another {stage} ({told}); name another --out, or --force to start over"
+                f"out: {self.path} holds another {stage} ({told}); choose another --out, or --force to start over"
             )
         if before is None:
             self._write_stage(stage, {"asked": dict(asked), "done": False})

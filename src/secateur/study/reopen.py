@@ -65,7 +65,7 @@ def reopen(out: Out, data: Any = None) -> Source:
 def _about(out: Out) -> _Data:
     found = out.run.get("data")
     if not isinstance(found, Mapping):
-        raise WrongData(f"out: {out.path} is no folder of a secateur run; expected run.json in it")
+        raise WrongData(f"out: {out.path} is not the folder of a secateur run; expected run.json in it")
     read = found.get("reading")
     if odd := sorted(set(read if isinstance(read, Mapping) else ()) - set(_Reading.model_fields) - {"cache", "memory"}):
         raise WrongData(

@@ -151,7 +151,9 @@ def session(
         "reading": told,
     }
     if force and source.root is not None and source.root.resolve().is_relative_to(folder.path.resolve()):
-        raise WrongData(f"out: the data ({source.root}) lie in {out}, which --force would replace; name another --out")
+        raise WrongData(
+            f"out: the data ({source.root}) lie in {out}, which --force would replace; choose another --out"
+        )
     with foreseen(), folder.claimed(about, force=force):
         yield Session(folder, source, chosen, progress, tuple(net for net in named if net is not None))
 

@@ -97,7 +97,7 @@ def slim(
 def _model_file(model: str | Path, out: Path) -> Path:
     path = model_in(Path(model))
     if path.resolve().is_relative_to(out.resolve()):
-        raise SecateurError(f"out: {out} holds the model itself ({path}), which stays as it is; name another --out")
+        raise SecateurError(f"out: {out} holds the model itself ({path}), which stays as it is; choose another --out")
     return path
 
 

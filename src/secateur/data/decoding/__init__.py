@@ -1,1 +1,1 @@
-"""From stored cells to numbers: images, pixels, vectors, labels, and one pass over a split."""
+"""Decode stored cells: images, pixels, vectors and labels, in one pass over a split."""

@@ -1,4 +1,4 @@
-"""One encoded image to pixels: what is accepted, what is converted, what is refused."""
+"""Decode one image: which formats are accepted, converted and refused."""
 
 import io
 import os
@@ -14,14 +14,14 @@ from secateur.errors import DataError, reason
 from secateur.untrusted import read_regular
 
 MOST_BYTES = 512 << 20
-"""Of one encoded image: a file that is larger is refused unread."""
+"""Largest encoded image; a larger file is refused unread."""
 MOST_PIXELS = 89_478_485
-"""Of one image, a quarter of a gigabyte in RGB: more are refused undecoded. Pillow warns from there on."""
+"""Most pixels of one image, a quarter of a gigabyte in RGB; a larger one is refused before decoding. Pillow's limit."""
 _FORMATS = (
     "PNG JPEG WEBP GIF BMP DIB PPM TIFF AVIF JPEG2000 ICO ICNS CUR PCX DCX DDS SGI PSD QOI SUN BLP FTEX GBR FLI IM "  # noqa: SIM905
     "MSP PIXAR XBM XPM PCD TGA".split()
 )
-"""What is decoded. Left out are formats that Pillow gives to another program (EPS to Ghostscript), or cannot decode."""
+"""Formats that are decoded: not those for which Pillow starts another program (EPS: Ghostscript) or has no decoder."""
 _ORIENTATION = 0x0112
 _BITS = 258
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +29,7 @@ Cell = dict[str, bytes | str | None]
 
 
 def encoded_bytes(cell: Cell | None, homes: Sequence[Path] | None = None) -> bytes:
-    """The bytes of one `{bytes, path}` cell; reads the file where the cell holds only a path, see `image_file`."""
+    """The bytes of one `{bytes, path}` cell; reads the file if the cell holds only a path, see `image_file`."""
     if cell is None or (cell["bytes"] is None and not cell["path"]):
         raise DataError("no image")
     if cell["bytes"] is not None:
@@ -43,10 +43,10 @@ def encoded_bytes(cell: Cell | None, homes: Sequence[Path] | None = None) -> byt
 
 
 def image_file(cell: Cell, homes: Sequence[Path] | None) -> Path:
-    """The file that a cell names. A relative name is taken from the first of `homes`.
+    """The file that a cell names. A relative name is resolved against the first of `homes`.
 
-    homes: the folders that it must lie in, links followed, since names in a file may lead anywhere; None where the user
-    made the cells in Python. Raises DataError for a file that lies elsewhere.
+    homes: the folders that must contain it, with links resolved, since names in a file may point anywhere; None if the
+    user made the cells in Python. Raises DataError for a file outside them.
     """
     path = Path(str(cell["path"]))
     if homes is None:
@@ -55,7 +55,7 @@ def image_file(cell: Cell, homes: Sequence[Path] | None) -> Path:
         real = Path(os.path.realpath(homes[0] / path if homes else path))
         if any(real.is_relative_to(os.path.realpath(home)) for home in homes):
             return real
-    except (OSError, ValueError):  # a NUL in it, or a loop of links
+    except (OSError, ValueError):  # it contains a NUL, or is a loop of links
         pass
     where = f"{homes[0]}" if homes else "the data"
     raise DataError(
@@ -67,13 +67,13 @@ def image_file(cell: Cell, homes: Sequence[Path] | None) -> Path:
 def decode(encoded: bytes, *, size: int | None = None) -> np.ndarray:
     """Pixels (height, width, channels) uint8; 1 channel for grey images, 3 for all others.
 
-    Palettes become RGB, transparency is laid on white, EXIF orientation is applied; of several frames the first is
-    taken. size: resize the shorter side to it and cut out the middle square. Raises DataError, without the row, for
-    images that are broken, empty, too large, or of more than 8 bits a channel.
+    Palettes become RGB, transparency is composited on white, EXIF orientation is applied; of several frames the first
+    is used. size: resize the shorter side to it and crop the centre square. Raises DataError, without the row, for
+    images that are broken, empty, too large, or have more than 8 bits per channel.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters is an error below
+            warnings.simplefilter("ignore")  # what matters raises an error below
             image: Image.Image = Image.open(io.BytesIO(encoded), formats=_formats())
             _refuse_deep(image, encoded)
             _refuse_size(image)
@@ -85,8 +85,8 @@ def decode(encoded: bytes, *, size: int | None = None) -> np.ndarray:
         raise DataError("image is not an image") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"image is too large ({reason(error)})") from None
-    except Exception as error:  # Pillow and its plugins raise of every kind on broken input
-        raise DataError(f"image is broken or cut off ({reason(error)})") from None
+    except Exception as error:  # Pillow and its plugins raise all kinds of errors on broken input
+        raise DataError(f"image is broken or truncated ({reason(error)})") from None
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
@@ -100,7 +100,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     except (DataError, MemoryError):
         raise
     except Exception as error:
-        raise DataError(f"image is broken or cut off ({reason(error)})") from None
+        raise DataError(f"image is broken or truncated ({reason(error)})") from None
 
 
 @cache
@@ -127,14 +127,14 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def _refuse_deep(image: Image.Image, encoded: bytes) -> None:
-    """Pillow cuts RGB of 16 bits to 8 without a word, in PNG and TIFF, hence the look at the header."""
+    """Pillow silently truncates 16-bit RGB to 8 bits, in PNG and TIFF, so check the header."""
     deep = encoded.startswith(_PNG) and encoded[24] == 16
     if image.format == "TIFF":
         bits = getattr(image, "tag_v2", {}).get(_BITS, 8)
         deep = max(bits if isinstance(bits, tuple) else (bits,)) > 8
     if deep or image.mode.startswith(("I", "F")):
         raise DataError(
-            f"image has more than 8 bits a channel (mode {image.mode}); "
+            f"image has more than 8 bits per channel (mode {image.mode}); "
             f"convert the images to 8 bits, or pass float vectors from Python"
         )
 

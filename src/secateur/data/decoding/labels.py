@@ -1,4 +1,4 @@
-"""Labels, wherever they come from, as names of classes and as class numbers."""
+"""Labels of every kind of input, as class names and as class numbers."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -9,17 +9,17 @@ import numpy as np
 from secateur.errors import DataError
 
 NO_LABELS = "none"
-"""Asked for in place of a label column: read the inputs alone."""
+"""The value of --label that means no labels."""
 WITHOUT = f"or read the data without labels: --label {NO_LABELS}"
-"""How messages name that way out."""
+"""The same, for messages."""
 _EXACT = 2**53
-"""Whole floats above are not sure to be the number that was meant."""
+"""Floats above this cannot hold every whole number exactly."""
 _LONGEST = 1000
-"""Characters of the name of a class; so many digits Python still takes for a number."""
+"""The longest class name, in characters; also the most digits that Python converts to a number."""
 
 
 def class_name(value: Any) -> str | None:
-    """One label as the name of its class; None where it is missing: null, nan, or text without a letter or sign.
+    """The class name of one label; None if it is missing: null, nan, or blank text.
 
     Takes text, bytes of UTF-8, whole numbers, bools, whole floats, and arrays and tensors of a single one of these
     without axes. Raises DataError, without the row, for anything else.
@@ -53,7 +53,7 @@ def class_name(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy, and arrays and tensors without axes, as Python's own."""
+    """Numpy scalars and zero-dimensional arrays and tensors as Python numbers."""
     if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "detach"):
         value = value.detach().cpu() if hasattr(value, "detach") else value
         if getattr(value, "ndim", 0) == 0:
@@ -67,12 +67,12 @@ def _told(value: Any) -> str:
     if size == 1:
         return "an array of one number; drop that axis of the labels"
     if size or isinstance(value, (list, tuple)):
-        return f"an array of {size} numbers; of one-hot labels, pass the number of the class: their argmax"
+        return f"an array of {size} numbers; for one-hot labels, pass the class number (their argmax)"
     return f"a {type(value).__name__}"
 
 
 def class_names(values: Iterable[Any], feature: Any = None, *, split: str = "train") -> list[str | None]:
-    """Each label as the name of its class; None where it is missing: see `class_name`; also a ClassLabel's -1.
+    """The class name of each label; None if it is missing (see `class_name`) or -1 in a ClassLabel.
 
     feature: the column's feature, whose names a ClassLabel gives. Raises DataError, with the row, for what is no label.
 
@@ -85,14 +85,16 @@ def class_names(values: Iterable[Any], feature: Any = None, *, split: str = "tra
         try:
             name = class_name(value)
         except DataError as error:
-            kind = ": targets of regression" if "the number" in str(error) else ""
-            raise DataError(f"{error} at {split} row {i}{kind}; name another column with --label, {WITHOUT}") from None
+            kind = ": looks like a regression target" if "the number" in str(error) else ""
+            raise DataError(
+                f"{error} at {split} row {i}{kind}; choose another column with --label, {WITHOUT}"
+            ) from None
         out.append(name if names is None or name is None else _declared(name, names, f"{split} row {i}"))
     return out
 
 
 def _declared(number: str, names: list[str], where: str) -> str | None:
-    """The name of a declared class by its number."""
+    """The name of a declared class, given its number."""
     if number == "-1":
         return None
     if not number.isdecimal() or int(number) >= len(names):
@@ -103,7 +105,7 @@ def _declared(number: str, names: list[str], where: str) -> str | None:
 
 
 def class_order(names: list[str | None], feature: Any = None) -> tuple[str, ...]:
-    """The classes in the order they are numbered: a ClassLabel's own, else sorted, as numbers where all are.
+    """The classes in the order of their numbers: a ClassLabel's own, or sorted, numerically if all are numbers.
 
     >>> class_order(["10", "9", None, "10"])
     ('9', '10')

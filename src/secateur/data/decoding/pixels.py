@@ -1,4 +1,4 @@
-"""One image or vector, as Python holds it, in the form that all rows have: the same for every way in."""
+"""Convert one image or vector from Python to the form that all rows have, whatever the input."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def vector(raw: Any) -> np.ndarray:
     >>> vector([1, 2.5])
     array([1. , 2.5], dtype=float32)
 
-    Raises DataError, without the row, for text, nested lists, no numbers at all, and numbers that are not finite.
+    Raises DataError, without the row, for text, nested lists, empty lists, and numbers that are not finite.
     """
     if raw is None:
         raise DataError("no vector")
@@ -45,7 +45,7 @@ def vector(raw: Any) -> np.ndarray:
         raise DataError(f"vector holds {_kind(array)}; expected a list of numbers")
     if not len(array):
         raise DataError("vector is empty")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes inf, and is found
+    with np.errstate(over="ignore", invalid="ignore"):  # too large numbers become inf, which is refused below
         found = array.astype(np.float32)
     if not np.isfinite(found).all():
         raise DataError("vector holds nan or inf, or a number beyond float32")
@@ -53,7 +53,7 @@ def vector(raw: Any) -> np.ndarray:
 
 
 def plain_array(item: Any) -> np.ndarray:
-    """An array, a tensor of any device and type, or a list, as an array of numpy."""
+    """An array, a tensor of any device and type, or a list, as a numpy array."""
     try:
         if hasattr(item, "detach"):
             item = item.detach().cpu()
@@ -65,8 +65,10 @@ def plain_array(item: Any) -> np.ndarray:
 
 def _kind(array: np.ndarray) -> str:
     if array.ndim != 1:
-        return "nested lists" if array.ndim else "no list"
-    return {"U": "text", "S": "bytes", "O": "nested lists or what is no number"}.get(array.dtype.kind, str(array.dtype))
+        return "nested lists" if array.ndim else "a single value"
+    return {"U": "text", "S": "bytes", "O": "nested lists or values that are not numbers"}.get(
+        array.dtype.kind, str(array.dtype)
+    )
 
 
 def _to_uint8(array: np.ndarray) -> np.ndarray:
@@ -76,7 +78,7 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype in (np.uint16, np.int16):
         raise DataError(
-            f"image has more than 8 bits a channel (type {array.dtype}); convert the images to 8 bits, or pass float "
+            f"image has more than 8 bits per channel (type {array.dtype}); convert the images to 8 bits, or pass float "
             f"vectors from Python"
         )
     if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
@@ -86,11 +88,11 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
             scaled = array.astype(np.float32) * 255
             pixels = scaled.round()
             off = np.abs(scaled - pixels).max()
-        if pixels.min() >= 0 and pixels.max() <= 255 and off <= 0.01:  # none of which is so for nan
+        if pixels.min() >= 0 and pixels.max() <= 255 and off <= 0.01:  # false for nan
             return pixels.astype(np.uint8)
     seen = f" from {array.min():.4g} to {array.max():.4g}" if array.size and array.dtype.kind in "iuf" else ""
     raise DataError(
-        f"images must be uint8, or 8-bit values over 255 as ToTensor makes them; got {array.dtype} of shape "
+        f"images must be uint8, or 8-bit values divided by 255 as ToTensor returns; got {array.dtype} of shape "
         f"{array.shape}{seen}: leave normalisation and augmentation to the recipe"
     )
 

@@ -127,7 +127,7 @@ class DatasetRows:
         return np.asarray(raw)
 
     def _read(self, i: int) -> Any:
-        """The input of item i, or the error that it is: one bad item does not hide the others."""
+        """The input of item i, or the error it raised, so that one bad item does not hide the others."""
         try:
             return as_array(input_of(self.dataset, i, self.key))
         except DataError as error:
@@ -135,7 +135,7 @@ class DatasetRows:
 
 
 def input_of(dataset: Any, i: int, key: int | str | None) -> Any:
-    """Item i of a Dataset, or the part of it under a key; DataError, with the row, where the Dataset gives none."""
+    """Item i of a Dataset, or its part under a key; DataError, with the row, if the Dataset does not return it."""
     try:
         item = dataset[i]
         return item if key is None else item[key]

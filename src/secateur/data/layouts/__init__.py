@@ -1,1 +1,1 @@
-"""What the files below a folder are: which split, which class, and what is set aside. The rules are in `rules`."""
+"""Which split and class each file below a folder belongs to, and which files are ignored. The rules are in `rules`."""

@@ -1,4 +1,4 @@
-"""Which images are which splits, and of which class. The rules are in `secateur.data.layouts.rules`."""
+"""The split and class of each image. The rules are in `secateur.data.layouts.rules`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,11 +13,11 @@ from secateur.errors import DataError
 if TYPE_CHECKING:
     from secateur.data.layouts.rules import Described
 
-NOT_NAMED = "images of no split that was named"
-NOT_DESCRIBED = "images that the metadata does not name"
-NO_LABEL_IN = "metadata without a column of labels"
+NOT_NAMED = "images of splits you did not ask for"
+NOT_DESCRIBED = "images that are not in the metadata"
+NO_LABEL_IN = "metadata without a label column"
 AGREES = "metadata that agrees with the folders"
-NOT_ASKED = "metadata, since no labels are asked for"
+NOT_ASKED = "metadata, since you asked for no labels"
 _ALL_AS_ONE = f"--split {ALL} to read all folders as classes"
 
 Found = tuple[dict[str, Part], str | None, str]
@@ -52,7 +52,7 @@ def lay_out_images(
             told = f"labels from {some(described.files, 1)}"
         else:
             parts[name] = _by_folder(group, name, root, asked, described, tables)
-            told = told or (None if parts[name].classes is None else "labels from the names of folders")
+            told = told or (None if parts[name].classes is None else "labels from folder names")
     if not any(by_metadata.values()) and described.files:
         why = NOT_ASKED if asked.unlabelled else AGREES if described.labels is not None else NO_LABEL_IN
         _note(ignored, why, described.files)
@@ -60,7 +60,7 @@ def lay_out_images(
 
 
 def _keyed(places: Sequence[Place], root: str, asked: Asked) -> tuple[list[Place], str]:
-    """Folders of the form label=cat as folders called cat, and the key."""
+    """Treat folders label=cat as folders called cat; also returns the key."""
     keys = [key for key, _ in places[0].keys]
     if not keys or asked.unlabelled:
         return list(places), "label"
@@ -71,19 +71,19 @@ def _keyed(places: Sequence[Place], root: str, asked: Asked) -> tuple[list[Place
         key = usual[0]
     else:
         raise DataError(
-            f"label: the folders of {root} give {some(keys)}; name the one that holds the labels with --label, or read "
-            f"the images alone: --label {NO_LABELS}"
+            f"label: the folder names of {root} have the keys {some(keys)}; choose the one with the labels by --label, "
+            f"or read the images without labels: --label {NO_LABELS}"
         )
     at = keys.index(key)
     return [replace(p, dirs=(*p.dirs, _MISSING if p.keys[at][1] is None else str(p.keys[at][1]))) for p in places], key
 
 
 _MISSING = ""
-"""Stands for the class of a folder that says that it has none; no folder has an empty name."""
+"""The class of a folder whose key has an empty value; no folder has an empty name."""
 
 
 def _splits(places: list[Place], root: str, asked: Asked, ignored: dict[str, list[str]]) -> dict[str, list[Place]]:
-    """The files of each split, seen from its folder."""
+    """The files of each split, relative to its folder."""
     tops = sorted({p.dirs[0] for p in places if p.dirs})
     loose = [p.path for p in places if not p.dirs]
     exact = {top: whole(top) for top in tops}
@@ -104,7 +104,7 @@ def _splits(places: list[Place], root: str, asked: Asked, ignored: dict[str, lis
 
 
 def _named(tops: Sequence[str], asked: Asked) -> dict[str, str]:
-    """The folders that are splits, where the user named one of them: those named, and those called as splits are."""
+    """The split folders, if the user named one of them: the named ones, and those with usual split names."""
     own = {top: top for top in tops if top in asked.names}
     words = {top: word for top in tops if (word := whole(top))}
     return words | own if own or asked.names & set(words.values()) else {}
@@ -114,7 +114,7 @@ def _grouped(places: Sequence[Place], names: dict[str, str], root: str) -> dict[
     if twice := [n for n in names.values() if list(names.values()).count(n) > 1]:
         folders = some(top for top, name in names.items() if name == twice[0])
         raise DataError(
-            f"split: the folders {folders} of {root} are all the {twice[0]} split; leave one, or pass {_ALL_AS_ONE}"
+            f"split: the folders {folders} of {root} all mean the {twice[0]} split; keep one, or pass {_ALL_AS_ONE}"
         )
     groups: dict[str, list[Place]] = {}
     for place in places:
@@ -125,7 +125,7 @@ def _grouped(places: Sequence[Place], names: dict[str, str], root: str) -> dict[
 def _refuse_mixture(
     words: dict[str, list[str]], exact: dict[str, str | None], root: str, *, deep: bool, loose: Sequence[str]
 ) -> None:
-    """Names of splits beside other names. Only `train` alone among folders of images is taken for a class."""
+    """Refuse split names beside other names. Only a lone `train` among folders of images counts as a class."""
     said = {word for found in words.values() for word in found}
     held = any(word in HELD_OUT for word in exact.values()) or (said & set(HELD_OUT) and "train" in said)
     if not (held or (any(exact.values()) and (deep or loose)) or (deep and said)):
@@ -134,15 +134,15 @@ def _refuse_mixture(
     others = [f"{top}/" for top, found in words.items() if not found] + list(loose)
     beside = f" beside {some(others)}" if others else ""
     raise DataError(
-        f"split: {root} holds {some(named)}{beside}: splits or classes? Name the splits with --split and --test, which "
-        f"leave the others out, or pass {_ALL_AS_ONE}"
+        f"split: {root} contains {some(named)}{beside}: splits or classes? Name the splits with --split and --test, "
+        f"which ignores the others, or pass {_ALL_AS_ONE}"
     )
 
 
 def _by_folder(
     places: list[Place], name: str, root: str, asked: Asked, described: "Described", tables: Sequence[str]
 ) -> Part:
-    """The images of one split, their classes the names of their folders, unless they lie in none or none is asked."""
+    """The images of one split; their classes are their folder names, if there are any and labels are wanted."""
     files = tuple(p.path for p in places)
     if asked.unlabelled:
         return Part(files)
@@ -154,38 +154,38 @@ def _by_folder(
     if 0 in depths:
         stray = some((p.path for p in inside if not p.dirs), 1)
         raise DataError(
-            f"label: {_called(root, name)} holds images beside folders of images; move {stray} into class folders, or "
-            f"read all of them without labels: --label {NO_LABELS}"
+            f"label: {_called(root, name)} contains both images and folders of images; move {stray} into class "
+            f"folders, or read all images without labels: --label {NO_LABELS}"
         )
     if depths != {1}:
         nested = some((p.path for p in inside if len(p.dirs) > 1), 1)
         raise DataError(
-            f"label: {_called(root, name)} holds folders in class folders ({nested}); lay images out as CLASS/IMAGE, "
-            f"pass a folder further down, or read all of them without labels: --label {NO_LABELS}"
+            f"label: {_called(root, name)} has folders inside class folders ({nested}); arrange the images as "
+            f"CLASS/IMAGE, pass a folder further down, or read all images without labels: --label {NO_LABELS}"
         )
     return Part(files, tuple(p.dirs[0] or None for p in inside))
 
 
 def _refuse_loose_tables(name: str, root: str, described: "Described", tables: Sequence[str]) -> None:
-    alone = f"or read the images alone: --label {NO_LABELS}"
+    alone = f"or read the images without labels: --label {NO_LABELS}"
     if described.labels is not None:
         raise DataError(
-            f"label: {some(described.files, 1)} in {root} names no image of {name}; name them there, {alone}"
+            f"label: {some(described.files, 1)} in {root} lists no image of {name}; add them to it, {alone}"
         )
     if described.files:
         raise DataError(
             f"label: {some(described.files, 1)} in {root} has the columns {some(described.columns)}, and none is "
-            f"called {', '.join(LABEL_NAMES)}; name the one of labels with --label, {alone}"
+            f"called {', '.join(LABEL_NAMES)}; name the label column with --label, {alone}"
         )
     if tables:
         raise DataError(
-            f"label: {_called(root, name)} holds images in no class folders, and {some(tables, 1)}, which may hold "
-            f"their labels; call it metadata.csv, with the columns file_name and label, {alone}"
+            f"label: {_called(root, name)} has images outside class folders, and {some(tables, 1)}, which may hold "
+            f"their labels; rename it to metadata.csv, with the columns file_name and label, {alone}"
         )
 
 
 def _metadata_wins(places: Sequence[Place], name: str, root: str, asked: Asked, described: "Described") -> bool:
-    """Do the labels of a split come from metadata? Raises DataError where it disagrees with class folders."""
+    """Do the labels of a split come from metadata? Raises DataError if it disagrees with class folders."""
     labels = described.labels
     if asked.unlabelled or labels is None or not any(p.path in labels for p in places):
         return False
@@ -200,8 +200,8 @@ def _metadata_wins(places: Sequence[Place], name: str, root: str, asked: Asked, 
         return True
     first = next(p.path for p in inside if p.path in labels and folders[p.path] != labels[p.path])
     raise DataError(
-        f"label: {some(described.files, 1)} in {root} calls {first} {labels[first]!r}, but its folder is another "
-        f"class; name the column of labels with --label to go by it, or move the metadata away to go by folders"
+        f"label: {some(described.files, 1)} in {root} labels {first} as {labels[first]!r}, but its folder is another "
+        f"class; name the label column with --label to use it, or remove the metadata to use the folders"
     )
 
 

@@ -1,4 +1,4 @@
-"""Kinds of files by their names."""
+"""Kinds of files, recognised by name."""
 
 from posixpath import splitext
 
@@ -18,7 +18,7 @@ _METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 
 
 def ending(path: str) -> str:
-    """The end of a name, in small letters.
+    """The suffix of a name, in lower case.
 
     >>> ending("cat/a.JPG")
     '.jpg'
@@ -27,7 +27,7 @@ def ending(path: str) -> str:
 
 
 def is_image(path: str) -> bool:
-    """Is it an image of a format that is read?"""
+    """Is it an image in a supported format?"""
     return ending(path) in _IMAGES
 
 
@@ -37,15 +37,15 @@ def is_parquet(path: str) -> bool:
 
 
 def is_metadata(path: str) -> bool:
-    """Does it describe the images beside it?"""
+    """Is it metadata of the images in its folder?"""
     return path.rpartition("/")[2] in _METADATA
 
 
 def is_other_table(path: str) -> bool:
-    """Is it a table that is not read, but may hold labels?"""
+    """Is it a table that is not read but may hold labels?"""
     return ending(path) in _TABLES and path.rpartition("/")[2] not in _ABOUT
 
 
 def may_be_data(path: str) -> bool:
-    """Is it of a kind that often holds data, but is not read?"""
+    """Is it of a kind that often holds data but is not supported?"""
     return is_other_table(path) or ending(path) in _MAYBE

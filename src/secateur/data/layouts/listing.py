@@ -1,4 +1,4 @@
-"""What lies below a folder: the files that may be data, and what was set aside, and why."""
+"""List a folder: the files that may be data, and what is ignored, and why."""
 
 import os
 import stat
@@ -15,8 +15,8 @@ from secateur.store.schemas.runs import LikeRun
 HIDDEN = "hidden and system files"
 OURS = "OUT folders of runs"
 SAVED = "data sets saved by `datasets`"
-NOWHERE = "links that lead nowhere"
-TWICE = "links to folders that are read already"
+NOWHERE = "broken links"
+TWICE = "links to folders that were already read"
 ODD = "pipes, sockets and devices"
 
 _SYSTEM = frozenset(
@@ -28,7 +28,7 @@ _SYSTEM = frozenset(
 class Listing:
     """Paths relative to a folder, with `/` between their parts, sorted.
 
-    files: regular files that may be data. folders: all that were entered. ignored: the rest, by reason.
+    files: regular files that may be data. folders: all that were read. ignored: the rest, by reason.
     """
 
     files: tuple[str, ...]
@@ -37,15 +37,15 @@ class Listing:
 
 
 def listed(root: Path) -> Listing:
-    """List a folder, all the way down.
+    """List a folder recursively.
 
-    Set aside are hidden files, names that begin with two underscores, what systems leave behind, folders that hold a
-    run of ours or a data set saved by `datasets`, and what is neither a file nor a folder. Links are followed, to each
-    folder once. Raises DataError for folders that cannot be read, and for names that are no text.
+    Ignored are hidden files, names that begin with two underscores, files left by the operating system, folders that
+    hold a run of ours or a data set saved by `datasets`, and anything that is neither a file nor a folder. Links are
+    followed, to each folder once. Raises DataError for folders that cannot be read, and for names that are not UTF-8.
     """
     walk = _Walk(root)
     walk.enter(root, "")
-    while walk.links:  # after the folders themselves, so that a link never hides one
+    while walk.links:  # after the real folders, so that a link never hides one
         path, name = walk.links.pop(0)
         walk.enter(path, name)
     ignored = {why: tuple(sorted(names)) for why, names in walk.ignored.items()}
@@ -53,10 +53,10 @@ def listed(root: Path) -> Listing:
 
 
 def our_run(folder: Path) -> dict[str, Any] | None:
-    """What the run.json of ours in a folder says; None where there is none."""
+    """The contents of our run.json in a folder; None if there is none."""
     try:
         return dict(read_json(folder / "run.json", LikeRun))
-    except StoreError:  # none, or somebody else's
+    except StoreError:  # missing, or not ours
         return None
 
 
@@ -77,7 +77,7 @@ class _Walk:
         self.entered: set[tuple[int, int]] = set()
 
     def enter(self, folder: Path, name: str) -> None:
-        """List one folder, and those in it; not recursive, since folders may be deep."""
+        """List one folder and those in it, without recursion, since folders may be nested deeply."""
         waiting = [(folder, name)]
         while waiting:
             path, prefix = waiting.pop()
@@ -102,13 +102,13 @@ class _Walk:
         return OURS if is_run_folder(path) else SAVED if is_saved(path) else None
 
     def _is_folder(self, entry: os.DirEntry[str], name: str) -> bool:
-        """Is it one to be listed at once? Everything else is noted."""
+        """Should this folder be listed now? Everything else is recorded here."""
         if entry.name.startswith((".", "__")) or entry.name.lower() in _SYSTEM:
             self.ignored.setdefault(HIDDEN, []).append(name)
             return False
         try:
             name.encode()
-            if entry.is_file(follow_symlinks=False):  # which needs no look at the file itself
+            if entry.is_file(follow_symlinks=False):  # needs no extra stat
                 self.files.append(name)
                 return False
             mode = entry.stat().st_mode
@@ -137,4 +137,4 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"data: {path} cannot be read ({reason_of(error)}); mend that, or move it out of the data")
+    return DataError(f"data: {path} cannot be read ({reason_of(error)}); fix that, or move it out of the data")

@@ -1,4 +1,4 @@
-"""`metadata.csv`, `.jsonl` or `.parquet` beside images: which image each row means, and its label."""
+"""`metadata.csv`, `.jsonl` or `.parquet` next to images: the image and label of each row."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from secateur.untrusted import read_regular
 
 FILE = "file_name"
 MOST_BYTES = 1 << 30
-"""Of one metadata file."""
+"""The largest metadata file, in bytes."""
 
 Row = Mapping[str, Any]
 
@@ -24,8 +24,8 @@ Row = Mapping[str, Any]
 def describe(files: Sequence[str], root: Path, label: str | None) -> Described:
     """Read the metadata among `files`, which are relative to `root`.
 
-    `file_name` is relative to the folder of the metadata, as in `datasets`. label: the column asked for. Raises
-    DataError, with the row, for names that are missing, absolute, lead elsewhere, or come twice.
+    `file_name` is relative to the folder of the metadata, as in `datasets`. label: the column the user named. Raises
+    DataError, with the row, for names that are missing, absolute, repeated, or outside the folder.
     """
     found = [f for f in files if is_metadata(f)]
     if not found:
@@ -37,7 +37,7 @@ def describe(files: Sequence[str], root: Path, label: str | None) -> Described:
             where = f"{root / file} row {number}"
             image = _image(row, file, where, there)
             if image in rows:
-                raise DataError(f"label: {where} names {image} again; leave one row an image")
+                raise DataError(f"label: {where} names {image} again; keep one row per image")
             rows[image] = row
             columns |= dict.fromkeys(c for c in row if c != FILE)
     column = None if label == NO_LABELS else _label_column(list(columns), label, str(root / found[0]))
@@ -47,12 +47,14 @@ def describe(files: Sequence[str], root: Path, label: str | None) -> Described:
 
 
 def _label_column(columns: Sequence[str], asked: str | None, where: str) -> str | None:
-    """The column asked for, or the one with a usual name; never another, which may hold captions."""
+    """The column the user named, or the one with a usual name; never another, which may hold captions."""
     if asked in columns:
         return asked
     usual = [name for name in columns if name in LABEL_NAMES]
     if len(usual) > 1:
-        raise DataError(f"label: the columns {', '.join(usual)} of {where} could all be it; name one with --label")
+        raise DataError(
+            f"label: the columns {', '.join(usual)} of {where} could all hold the labels; choose one with --label"
+        )
     return usual[0] if usual else None
 
 
@@ -68,7 +70,7 @@ def _labels(rows: Mapping[str, Row], column: str, root: Path) -> dict[str, str |
 
 
 def _numbers(values: list[Any]) -> list[Any]:
-    """Text of a CSV as numbers, where all of it is numbers and some have a point: 1.0 is class 1, and 0.5 is none.
+    """A text column of a CSV as numbers, if all are numbers, some with a decimal point: 1.0 is class 1, 0.5 is refused.
 
     >>> _numbers(["1.0", "2", ""]), _numbers(["01", "2"]), _numbers(["1.0", "cat"])
     ([1.0, 2.0, None], ['01', '2'], ['1.0', 'cat'])
@@ -83,16 +85,16 @@ def _numbers(values: list[Any]) -> list[Any]:
 
 
 def _image(row: Row, file: str, where: str, there: set[str]) -> str:
-    """The path of the image that a row means."""
+    """The path of a row's image."""
     name = row.get(FILE)
     if not isinstance(name, str) or not name:
-        raise DataError(f"label: {where} has no {FILE}; each row names its image, relative to that file")
+        raise DataError(f"label: {where} has no {FILE}; each row must name its image, relative to that file")
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         raise DataError(f"label: {where} has the {FILE} {name!r}; expected a name below the folder of that file")
     image = str(PurePosixPath(file).parent / name)
     if image not in there:
-        raise DataError(f"label: {where} names {name!r}, and there is no such image; mend the name, or drop the row")
+        raise DataError(f"label: {where} names {name!r}, but there is no such image; correct the name, or drop the row")
     return image
 
 
@@ -124,7 +126,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise DataError(f"label: {path} could not be read ({reason(error)})") from None
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or None in row or any(not isinstance(key, str) for key in row):
-            raise DataError(f"label: {path} row {number} has other fields than the columns; mend the row")
+            raise DataError(f"label: {path} row {number} does not have one field per column; fix the row")
         yield number, row
 
 

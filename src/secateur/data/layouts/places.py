@@ -1,4 +1,4 @@
-"""Where a file lies, in the terms that layouts are told apart by."""
+"""The parts of a file's path that decide its layout."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,14 @@ from secateur.data.layouts.splits import whole, within
 from secateur.errors import DataError
 
 SPLIT = "split"
-"""A hive key whose values are splits, where they are words for splits."""
+"""A hive key whose values name splits, if all are words for splits."""
 _HIVE = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for. chosen: the files were named, by a glob, so that they belong together."""
+    """The user's options. chosen: the files were given by a glob, so they belong together."""
 
     label: str | None = None
     split: str | None = None
@@ -27,19 +27,19 @@ class Asked:
 
     @property
     def unlabelled(self) -> bool:
-        """Are the inputs wanted alone?"""
+        """Should labels be ignored?"""
         return self.label == NO_LABELS
 
     @property
     def names(self) -> set[str]:
-        """The splits named, also by the words that stand for them."""
+        """The named splits, including synonyms."""
         given = {name for name in (self.split, self.test) if name is not None}
         return given | {word for name in given if (word := whole(name))}
 
 
 @dataclass(frozen=True)
 class Place:
-    """One file. dirs: the folders it lies in, without those of the form key=value, which are `keys`."""
+    """One file. dirs: its folders, except those of the form key=value, which are in `keys`."""
 
     path: str
     dirs: tuple[str, ...]
@@ -47,21 +47,21 @@ class Place:
 
     @property
     def stem(self) -> str:
-        """Its name without the ending."""
+        """Its name without the suffix."""
         return PurePosixPath(self.path).stem
 
     @property
     def words(self) -> list[str]:
-        """The splits that its folders and its name speak of, sorted."""
+        """The splits that its folders and its name mention, sorted."""
         return sorted({word for part in (*self.dirs, self.stem) for word in within(part)})
 
     def below(self, folders: int) -> "Place":
-        """The same, seen from so many folders further down."""
+        """The same file, relative to a folder that many levels down."""
         return Place(self.path, self.dirs[folders:], self.keys) if folders else self
 
 
 def placed(paths: Iterable[str]) -> list[Place]:
-    """Take paths apart. A folder `split=train` is one called train.
+    """Parse paths. A folder `split=train` counts as one called train.
 
     >>> placed(["split=train/label=a%20b/0.png"])
     [Place(path='split=train/label=a%20b/0.png', dirs=('train',), keys=(('label', 'a b'),))]
@@ -73,7 +73,8 @@ def placed(paths: Iterable[str]) -> list[Place]:
     if len(first) > 1:
         a, b = sorted(place.path for place in first.values())[:2]
         raise DataError(
-            f"data: the folders of {a} and of {b} do not give the same key=value pairs; lay them out alike, or pass one"
+            f"data: the folders of {a} and of {b} do not have the same key=value pairs; give them the same layout, or "
+            "pass one"
         )
     return places
 
@@ -94,7 +95,7 @@ def _taken_apart(path: str) -> Place:
 
 
 def unwrapped(places: Sequence[Place]) -> list[Place]:
-    """Seen from within a folder that holds all of the files in folders of its own, however often.
+    """Relative to the innermost folder that contains all of the files in subfolders.
 
     >>> [p.dirs for p in unwrapped(placed(["set/cat/0.png", "set/dog/1.png"]))]
     [('cat',), ('dog',)]
@@ -124,8 +125,8 @@ def some(names: Iterable[str], most: int = 3) -> str:
 class Part:
     """The files of one split.
 
-    classes: the class of each file, None where it is missing; None where the layout says nothing of classes. columns:
-    what key=value folders add to a table, a value a file.
+    classes: the class of each file, None if it is missing; None if the layout has no classes. columns:
+    those that key=value folders add to a table, one value per file.
     """
 
     files: tuple[str, ...]

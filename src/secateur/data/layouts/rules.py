@@ -1,30 +1,30 @@
-"""The layouts of files in a folder, told apart by explicit rules, from their names alone.
+"""Recognise the layout of a folder by explicit rules, from file names alone.
 
-What a file is. Images and parquet files are data by their endings, in any case of letters. `metadata.csv`, `.jsonl` and
-`.parquet` beside or above images describe them. Hidden files, what systems leave behind, and, among parquet files,
-names that begin with `_`, are ignored; so is everything else. What is ignored is told.
+Kinds of files. Images and parquet files are recognised by their suffix, in any case. `metadata.csv`, `.jsonl` and
+`.parquet` beside or above images describe them. Hidden files, files left by the operating system, and parquet files
+whose names begin with `_` are ignored, as is everything else. Every ignored file is counted in the output.
 
-| below the folder lie                                     | they are read as                                      |
+| the folder contains                                      | it is read as                                         |
 | -------------------------------------------------------- | ----------------------------------------------------- |
 | CLASS/IMAGE                                              | classes, one train split                              |
 | label=CLASS/IMAGE                                        | the same                                              |
 | images directly                                          | one train split without labels                        |
 | train/..., test/..., val/... (any word of `datasets`)    | splits, each laid out as above                        |
 | train_images/CLASS/..., test_images/CLASS/...            | splits                                                |
-| WRAPPER/ with all of this in it                          | the same                                              |
-| images, and metadata with a column of labels             | the labels of metadata, where folders give none       |
-| CLASS/IMAGE, and metadata without a column of labels     | classes                                               |
+| WRAPPER/ that contains any of these                      | the same                                              |
+| images, and metadata with a label column                 | the labels of the metadata, unless folders give some  |
+| CLASS/IMAGE, and metadata without a label column         | classes                                               |
 | parquet files in one folder                              | one train split                                       |
 | train*.parquet, test*.parquet; train/*.parquet, ...      | splits: every file must name exactly one              |
-| key=value/*.parquet                                      | a column more; `split=train/` is a split              |
-| a table, its column `split` all words for splits         | splits, where some of them are held out               |
+| key=value/*.parquet                                      | an extra column; `split=train/` is a split            |
+| a table whose column `split` has only words for splits   | splits, if some of them are held out                  |
 
-These stop, with the way out: images and parquet files in one folder; names of splits beside names that are none, unless
---split names the split; held-out names among classes; folders of classes in folders that are no splits; images beside
+These are errors that say what to do: images and parquet files in one folder; split names beside other names, unless
+--split names the split; held-out names among classes; class folders inside folders that are not splits; images beside
 folders of images; folders and metadata that disagree about classes; a flat folder of images with a table that may hold
-their labels; images whose names, or a list of splits beside them, say that some are held out, in folders that do not;
-parquet files of several folders, which a glob reads as one; two folders for one split; a table in the
-format of Delta Lake or Hudi, whose deleted rows would come back. `--split all` reads everything as one split.
+their labels; images whose names, or a list of splits beside them, say that some are held out, where no folder does;
+parquet files in several folders, which a glob reads as one; two folders for one split; a Delta Lake or Hudi table,
+whose deleted rows would come back. `--split all` reads everything as one split.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,15 +39,15 @@ from secateur.data.layouts.table_files import lay_out_tables
 from secateur.data.layouts.unsplit import refuse_unsplit
 from secateur.errors import DataError
 
-BOOKKEEPING = "files that Spark and others keep for themselves"
-UNREAD = "files of kinds that are not read, but may be data"
+BOOKKEEPING = "internal files of Spark and similar tools"
+UNREAD = "files that may be data, but of unsupported types"
 OTHER = "other files"
 EMPTY = "folders without data"
 
 
 @dataclass(frozen=True)
 class Described:
-    """What the metadata files beside images say.
+    """The contents of the metadata files beside images.
 
     files: their paths. columns: all that they have, but the file name. labels: of each image named, its label; None
     where no column holds labels, else column is its name. asked: did the user name that column?
@@ -63,7 +63,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder was understood as. label: where the labels come from, in words; None where there are none."""
+    """How a folder is read. label: the source of the labels, in words; None if there are none."""
 
     form: Literal["folder", "parquet"]
     splits: dict[str, Part]
@@ -73,12 +73,12 @@ class Layout:
 
 
 def holds_images(listing: Listing) -> bool:
-    """Are there images, so that metadata beside them counts?"""
+    """Are there images, so that metadata next to them counts?"""
     return any(is_image(file) for file in listing.files)
 
 
 def lay_out(listing: Listing, root: str, *, asked: Asked = Asked(), described: Described = Described()) -> Layout:  # noqa: B008
-    """Decide which files are which splits, and where the labels come from; see the table above. Reads no file.
+    """Decide the split of each file and the source of the labels; see the table above. Reads no file.
 
     root: what messages call the folder. Raises DataError where there are no data, or several ways to read them.
     """
@@ -90,8 +90,8 @@ def lay_out(listing: Listing, root: str, *, asked: Asked = Asked(), described: D
     tables = sorted(set(tables) - set(inner))
     if images and tables:
         raise DataError(
-            f"data: {root} holds images ({some(images, 1)}) and parquet files ({some(tables, 1)}); pass the folder of "
-            f"the images, or a glob of the parquet files, such as '{root}/**/*.parquet'"
+            f"data: {root} contains images ({some(images, 1)}) and parquet files ({some(tables, 1)}); pass the folder "
+            f"of the images, or a glob of the parquet files, such as '{root}/**/*.parquet'"
         )
     if not images and not tables:
         raise DataError(_nothing(listing, root))
@@ -115,24 +115,25 @@ def _refuse_lakes(listing: Listing, root: str) -> None:
     if "_delta_log" in parts or ".hoodie" in hidden:
         kind = "Delta Lake" if "_delta_log" in parts else "Hudi"
         raise DataError(
-            f"data: {root} is a table of {kind}, whose files may hold rows that were deleted; export it as plain "
-            f"parquet"
+            f"data: {root} is a {kind} table, whose files may contain deleted rows; export it as plain parquet"
         )
 
 
 def _nothing(listing: Listing, root: str) -> str:
-    """What to say of a folder without data."""
+    """The message for a folder without data."""
     inside = {why: listing.ignored.get(why, ()) for why in (SAVED, OURS)}
     if saved := inside[SAVED]:
         return (
-            f"data: {root} holds a data set saved by `datasets` in {some(saved, 1)}; pass {root}/{saved[0].rstrip('/')}"
+            f"data: {root} has a data set saved by `datasets` in {some(saved, 1)}; pass {root}/{saved[0].rstrip('/')}"
         )
     if ours := inside[OURS]:
-        return f"data: {root} holds nothing but OUT folders of runs ({some(ours, 1)}); pass kept/ in one, or the like"
+        return (
+            f"data: {root} contains only OUT folders of runs ({some(ours, 1)}); pass kept/ in one of them, for example"
+        )
     there = some(listing.files) or "nothing"
     return (
-        f"data: {root} holds no parquet files and no folders of images; expected {root}/CLASS/IMAGE, or images without "
-        f"labels directly in it, found {there}"
+        f"data: {root} contains no parquet files and no folders of images; expected {root}/CLASS/IMAGE, or images "
+        f"without labels directly in it, found {there}"
     )
 
 
@@ -143,7 +144,7 @@ def _why(file: str, tables: bool) -> str:
 
 
 def _empty(folders: Sequence[str], data: Iterable[str]) -> list[str]:
-    """The outermost folders that no data lie below."""
+    """The outermost folders without data below them."""
     parents = {f.rpartition("/")[0] for f in data}
     full = {p[:k] for parent in parents for p in [f"{parent}/"] for k, c in enumerate(p) if c == "/"}
     bare = [f for f in folders if f not in full]

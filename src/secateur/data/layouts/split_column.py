@@ -1,4 +1,4 @@
-"""Data that hold several splits, told apart by a column: of a table, or of the metadata beside images."""
+"""Assigns rows to splits by a column of the table, or of the metadata beside images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,16 +13,16 @@ from secateur.errors import DataError
 
 COLUMN = "split"
 _CALLED = frozenset("split splits subset set partition usage".split())  # noqa: SIM905
-"""What columns of splits are called, in small letters."""
+"""Usual names of split columns, in lower case."""
 _MOST = 16
-"""A column with more different values than this does not hold splits."""
+"""A column with more distinct values than this is not a split column."""
 
 
 def by_split_column(splits: dict[str, Labelled]) -> dict[str, Labelled]:
-    """A single split as those that its column `split` names, where all of its values are words for splits.
+    """Divide a single split by its column `split`, if all of its values are words for splits.
 
-    Held-out rows are told by it, so they never enter train. Where there is no column that speaks of held-out rows,
-    nothing changes. Raises DataError where one does, but in another way.
+    So held-out rows never enter train. If no column mentions held-out rows, nothing changes. Raises DataError if one
+    seems to, but in a form that is not understood.
     """
     only = next(iter(splits.values()))
     if len(splits) != 1 or not isinstance(only, Columns):
@@ -35,7 +35,7 @@ def by_split_column(splits: dict[str, Labelled]) -> dict[str, Labelled]:
 
 
 def _words(columns: Columns) -> list[str] | None:
-    """The split of each row; None where nothing says that some are held out."""
+    """The split of each row, or None if no column says that some rows are held out."""
     for name in dict.fromkeys((*columns.table.column_names, *columns.beside)):
         if name in (columns.input, columns.label) or not (different := _different(columns, name)):
             continue
@@ -45,14 +45,14 @@ def _words(columns: Columns) -> list[str] | None:
         if _speaks_of_splits(name, different):
             values = ", ".join(sorted(repr(value) for value in different)[:3])
             raise DataError(
-                f"split: the column {name!r} ({values}) may say which rows are held out, but not as train and test in "
-                f"a column {COLUMN!r}; write it so, leave these rows out, or pass --split {ALL} to prune all rows"
+                f"split: the column {name!r} ({values}) may say which rows are held out, but is not a "
+                f"column {COLUMN!r} of train and test; convert it, remove these rows, or pass --split {ALL} to prune all rows"
             )
     return None
 
 
 def _speaks_of_splits(name: str, different: Sequence[Any]) -> bool:
-    """Does a column with these values say that some rows are held out?"""
+    """Whether a column with these values seems to say that some rows are held out."""
     given = [value for value in different if value is not None]
     if all(isinstance(value, (bool, int)) and value in (0, 1) for value in given):
         word = whole(name.lower().removeprefix("is_").removeprefix("in_"))
@@ -60,12 +60,12 @@ def _speaks_of_splits(name: str, different: Sequence[Any]) -> bool:
     texts = [value for value in given if isinstance(value, str)]
     if name.lower() in _CALLED:
         return any(word in HELD_OUT for value in texts for word in within(value))
-    words = {whole(value) for value in texts}  # elsewhere, such a word inside a longer text says nothing
+    words = {whole(value) for value in texts}  # in other columns, a word inside a longer text proves nothing
     return None not in words and "train" in words and bool(words & set(HELD_OUT))
 
 
 def _different(columns: Columns, name: str) -> list[Any]:
-    """The different values of a column of text or of yes and no; none of other columns, and where there are many."""
+    """The distinct values of a column of text, integers or booleans; empty for other columns and if there are many."""
     from datasets import ClassLabel, Value
 
     if name in columns.beside:
@@ -99,7 +99,7 @@ def _values(columns: Columns, name: str) -> list[Any]:
 
 
 def _text(value: Any, feature: Any) -> Any:
-    """A value, with its name in place of a ClassLabel's number."""
+    """A value, with the class name instead of a ClassLabel's number."""
     names = getattr(feature, "names", None)
     return value if names is None or value is None else names[value] if 0 <= value < len(names) else None
 

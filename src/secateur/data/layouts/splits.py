@@ -1,4 +1,4 @@
-"""Which split a name speaks of: the words are those of Hugging Face `datasets`."""
+"""Recognise split names; the words are those of Hugging Face `datasets`."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from secateur.errors import DataError
 
 ALL = "all"
-"""Asked for as the split: everything is one split, whatever the names of files and folders say."""
+"""The value of --split that reads everything as one split, whatever files and folders are called."""
 HELD_OUT = ("test", "validation")
 _WORDS = {
     "train": "train", "training": "train",
@@ -21,7 +21,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def whole(name: str) -> str | None:
-    """The split that a name is the word for, in any case.
+    """The split that a whole name stands for, in any case.
 
     >>> whole("Val"), whole("valley")
     ('validation', None)
@@ -30,7 +30,7 @@ def whole(name: str) -> str | None:
 
 
 def within(name: str) -> list[str]:
-    """The splits whose words stand in a name, between its ends, digits, spaces, `-`, `_`, `.` and capitals; sorted.
+    """The splits whose words occur in a name, delimited by its ends, digits, spaces, `-_.` and capitals; sorted.
 
     A word may end in `set`, `data`, `images` or `split`.
 
@@ -43,7 +43,7 @@ def within(name: str) -> list[str]:
 
 
 def choose_split(splits: Mapping[str, Any], asked: str | None, wanted: tuple[str, ...], argument: str) -> str | None:
-    """The split to use: the one asked for, by its name or another word for it, else the first of `wanted` there is.
+    """The split to use: the one asked for, by its name or a synonym, or else the first of `wanted` that exists.
 
     >>> choose_split({"train": 0, "validation": 0}, None, ("test", "validation"), "test")
     'validation'
@@ -58,7 +58,7 @@ def choose_split(splits: Mapping[str, Any], asked: str | None, wanted: tuple[str
 
 
 def only_split(splits: Mapping[str, Any]) -> str:
-    """The split to prune where none is called train: the only one, unless its name says that it is held out.
+    """The split to prune if none is called train: the only one, unless its name says that it is held out.
 
     Raises DataError where that is not clear.
     """
@@ -70,4 +70,4 @@ def only_split(splits: Mapping[str, Any]) -> str:
             f"split: the only split is {name}, and held-out rows are not pruned by default; pass --split {name} to "
             f"prune it"
         )
-    raise DataError(f"split: none of {', '.join(splits)} is named train; name the one to prune with --split")
+    raise DataError(f"split: none of {', '.join(splits)} is named train; choose the one to prune with --split")

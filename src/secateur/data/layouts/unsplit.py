@@ -1,4 +1,4 @@
-"""Images in folders that speak of no split, where something else says that some of them are held out."""
+"""Refuses images in folders that name no split, if something else says that some of them are held out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ _SPLIT = re.compile(r"(?<![A-Za-z])splits?(?![A-Za-z])", re.IGNORECASE)
 
 
 def refuse_unsplit(parts: Mapping[str, Part], rest: Sequence[str], root: str, asked: Asked) -> None:
-    """Raise DataError where the names of images, or of lists of them, tell test from train, and no folder does.
+    """Raise DataError if file names separate test from train: those of the images, or of lists beside them.
 
-    rest: files that are not read. Nothing is refused where the user named the split.
+    rest: files that are not read. Nothing is refused if the user named the split.
     """
     if set(parts) != {"train"} or asked.names:
         return
@@ -29,11 +29,11 @@ def refuse_unsplit(parts: Mapping[str, Part], rest: Sequence[str], root: str, as
     words = {word for found in said for word in found}
     if words & set(HELD_OUT) and ("train" in words or all(said)):
         named = [file for file, found in zip(files, said, strict=True) if set(found) & set(HELD_OUT)]
-        raise DataError(f"split: the names of images in {root} speak of held-out rows ({some(named, 1)}); {way}")
+        raise DataError(f"split: the image names in {root} mention held-out rows ({some(named, 1)}); {way}")
 
 
 def _outermost(folders: Sequence[str]) -> list[str]:
-    """The splits that the first folder to name any names: all below train/ is train."""
+    """The splits in the name of the first folder that names any: everything below train/ is train."""
     return next(filter(None, map(within, folders)), [])
 
 

@@ -1,6 +1,6 @@
-"""Kept images as files: in class folders, or where they lay with a metadata file, and never outside of their folder.
+"""Write kept images as files: in class folders, or at their own paths with a metadata file; never outside the target.
 
-Names come from the data. A class is a folder only where it was one, and every name is checked before it is used.
+Names come from the data, so every name is checked before use. A class becomes a folder only if it was one before.
 """
 
 import csv
@@ -19,20 +19,20 @@ from secateur.errors import DataError
 from secateur.untrusted import folder_name
 
 _LONGEST = 255
-"""Bytes of a file name."""
+"""The longest file name, in bytes."""
 
 
 class _Origin(NamedTuple):
-    """Where an image lies; or, of one inside an archive, its bytes."""
+    """The path of an image, or its bytes if it is inside an archive."""
 
     path: Path
     content: bytes | None
 
 
 def write_images(columns: Columns, source: Source, ids: list[int], folder: Path) -> str:
-    """Copy the image files of some rows into an empty folder; returns how `load_dataset` must take their labels.
+    """Copy the image files of some rows into an empty folder; returns the label options for `load_dataset`.
 
-    Where a metadata file says more of them than their class, they lie where they lay, beside one that says the same.
+    If a metadata file has more columns than the class, images keep their paths, with a metadata file of those columns.
     """
     from datasets import Image
 
@@ -59,7 +59,7 @@ def write_images(columns: Columns, source: Source, ids: list[int], folder: Path)
 
 
 def _by_folder(columns: Columns, source: Source, ids: list[int], origins: Sequence[_Origin]) -> bool:
-    """Are the labels the names of the folders that the images lie in?"""
+    """Are the labels the names of the images' folders?"""
     from datasets import ClassLabel
 
     if not source.labelled or not isinstance(columns.table.features[columns.label], ClassLabel):
@@ -69,7 +69,7 @@ def _by_folder(columns: Columns, source: Source, ids: list[int], origins: Sequen
 
 
 def _by_class(ids: list[int], origins: Sequence[_Origin], names: Sequence[str]) -> Iterator[Path]:
-    """A place in the folder of its class for each; a name that two images of a class share gets its id in front."""
+    """A path in its class folder for each image; a name that two images of a class share is prefixed by the id."""
     taken: set[Path] = set()
     for i, origin, name in zip(ids, origins, names, strict=True):
         place, times = Path(name) / origin.path.name, 0
@@ -80,14 +80,14 @@ def _by_class(ids: list[int], origins: Sequence[_Origin], names: Sequence[str]) 
 
 
 def _numbered(number: str, name: str) -> str:
-    """A file name with something in front; of one that gets too long, a hash and the suffix."""
+    """A file name with a prefix; if it gets too long, the prefix, a hash and the suffix."""
     if len(os.fsencode(number + name)) <= _LONGEST:
         return number + name
     return number + hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest() + Path(name).suffix[:20]
 
 
 def _write_metadata(rows: dict[str, list[Any]], places: Sequence[Path], root: Path, folder: Path) -> None:
-    """The other columns, in a metadata file of the kind that was found."""
+    """Write the other columns to a metadata file of the same format as the original."""
     table = {"file_name": [place.as_posix() for place in places], **rows}
     if any(root.rglob("metadata.jsonl")):
         with (folder / "metadata.jsonl").open("w", encoding="utf-8") as file:
@@ -101,10 +101,10 @@ def _write_metadata(rows: dict[str, list[Any]], places: Sequence[Path], root: Pa
 
 
 def _copy(origin: _Origin, folder: Path, place: Path) -> None:
-    """Copy what an image file holds, through links; never a pipe or a device, which would hang or never end."""
+    """Copy an image file, following links; never a pipe or a device, which could block or be endless."""
     target = folder / place
     if not Path(os.path.abspath(target)).is_relative_to(os.path.abspath(folder)):
-        raise DataError(f"kept: {place} would lie outside of the folder; rename it")
+        raise DataError(f"kept: {place} would lie outside the folder; rename it")
     target.parent.mkdir(parents=True, exist_ok=True)
     if origin.content is not None:
         target.write_bytes(origin.content)
@@ -115,7 +115,7 @@ def _copy(origin: _Origin, folder: Path, place: Path) -> None:
         raise DataError(f"kept: {origin.path} cannot be read ({getattr(error, 'strerror', error)})") from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DataError(f"kept: {origin.path} is no regular file any more; put the image back")
+            raise DataError(f"kept: {origin.path} is no longer a regular file; restore the image")
         with target.open("xb") as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
         about = os.fstat(descriptor)

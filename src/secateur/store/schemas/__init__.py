@@ -1,6 +1,6 @@
-"""What each file may hold, one schema a file: whatever is read from disk is checked against it before it is believed.
+"""One schema per file: everything that is read from disk is validated against it before use.
 
-Keys that a schema does not name are passed over, since a later version may have written them.
+Keys that a schema does not name are ignored, since a later version may have written them.
 """
 
 from secateur.store.schemas.base import checked as checked

@@ -1,4 +1,4 @@
-"""What stands in the zarr.json of a recording, of its arrays, and of what probes filled in."""
+"""Schemas of the zarr.json of a recording, of its arrays, and of probe results."""
 
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -27,7 +27,7 @@ class Recording(TypedDict):
 
 @with_config(LOOSE)
 class Probe(TypedDict):
-    """The attributes of a probe. done: rows that are filled, over all runs."""
+    """The attributes of a probe. done: the number of rows filled, over all runs."""
 
     asked: dict[str, Any]
     fields: list[Name]

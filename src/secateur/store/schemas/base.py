@@ -1,4 +1,4 @@
-"""How a value from a file is checked against a schema, and what schemas are made of."""
+"""Validation of values from files, and the building blocks of schemas."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, InstanceOf, TypeAdapter,
 from secateur.errors import StoreError
 
 LOOSE = ConfigDict(extra="allow")
-"""Keys that are not named are passed over."""
+"""Unknown keys are ignored."""
 _MOST = 10**12
 
 Count = Annotated[int, Field(ge=0, le=_MOST)]
@@ -20,19 +20,19 @@ Seconds = Annotated[float, Field(ge=0, le=_MOST)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Part = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[InstanceOf[str], Field(max_length=100_000)]
-"""Any text: names of files that are not valid Unicode too."""
+"""Any text, including file names that are not valid Unicode."""
 Hex = Annotated[str, Field(pattern=r"\A[0-9a-f]{8,64}\z")]
-"""A digest: also what a folder may be called."""
+"""A digest; also used as a folder name."""
 Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_]{1,64}\z")]
 
 _WAY = "restore it, or start over in another --out"
 
 
 def parsed(text: str | bytes, schema: Any, where: object) -> Any:
-    """The value of JSON text that is as the schema says.
+    """Parse JSON text and validate it against the schema.
 
-    Raises StoreError, naming where, for anything else: bytes that are no text, cut off or nested without end, numbers
-    that are none.
+    Raises StoreError, naming where, for anything else: invalid Unicode, truncated or endlessly nested text, NaN and
+    infinities.
     """
     try:
         value = json.loads(text, parse_constant=_no_number)
@@ -43,11 +43,11 @@ def parsed(text: str | bytes, schema: Any, where: object) -> Any:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def checked(value: object, schema: Any, where: object) -> Any:
-    """The value itself, if it is as the schema says. Raises StoreError naming where, the key, and what came.
+    """The value itself, if it is valid. Raises StoreError that names where, the key, and the value found.
 
     >>> checked([1, 2], list[int], "out/a.json")
     [1, 2]
@@ -67,7 +67,7 @@ start over in another --out
 
 
 def fault_of(value: object, schema: Any) -> str | None:
-    """What is wrong with a value, or None; for checks that look at a part of what they are given."""
+    """What is wrong with a value, or None; for checks of a part of a larger value."""
     try:
         _adapter(schema).validate_python(value, strict=True)
     except ValidationError as error:
@@ -81,7 +81,7 @@ def _adapter(schema: Any) -> Any:
 
 
 def _told(error: ValidationError) -> str:
-    """The first fault: where it is, what was expected, what came."""
+    """The first fault: where it is, what was expected, what was found."""
     first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "dict[")))
     said = first["msg"].removeprefix("Value error, ")
@@ -93,7 +93,7 @@ def _told(error: ValidationError) -> str:
 
 _OURS = {
     "Input should be": "expected",
-    "Field required": "expected it, found none",
+    "Field required": "expected, found none",
     "Extra inputs are not permitted": "expected no such key",
     "String should match": "expected text of the",
 }
@@ -105,7 +105,7 @@ def _shown(value: object) -> str:
 
 
 def holds(*checks: Callable[[Any], str | None]) -> AfterValidator:
-    """For `Annotated`: more that must hold of the whole; each check says what does not, or None."""
+    """For `Annotated`: further checks of the whole value; each returns what is wrong, or None."""
 
     def run(value: Any) -> Any:
         for check in checks:

@@ -1,4 +1,4 @@
-"""What stands in the JSON files of condensing, and in the metadata of files of tensors."""
+"""Schemas of the JSON files of condensing, and of the metadata of tensor files."""
 
 from typing import Annotated, Any, NotRequired
 
@@ -46,7 +46,7 @@ def _fault(row: Any) -> str | None:
 
 
 def _table_fault(rows: Any) -> str | None:
-    """Every kind of rows has its cell in every column."""
+    """Every kind of rows must have a cell in every column."""
     kinds = list(dict.fromkeys(row["rows"] for row in rows))
     for soft in (False, True):
         own = [row for row in rows if not soft or row["soft"] is not None]
@@ -59,7 +59,7 @@ def _table_fault(rows: Any) -> str | None:
 
 @with_config(LOOSE)
 class CondenseFile(TypedDict):
-    """condense.json: what nets do that condensed rows train, beside coresets."""
+    """condense.json: the accuracy of nets trained on condensed rows and on coresets."""
 
     about: _About
     rows: Annotated[list[Annotated[_Row, holds(_fault)]], Field(min_length=1), holds(_table_fault)]
@@ -69,7 +69,7 @@ class CondenseFile(TypedDict):
 
 @with_config(LOOSE)
 class JudgingState(TypedDict):
-    """state/judging.json: the accuracy and the seconds of each net that is done."""
+    """state/judging.json: the accuracy and seconds of each finished net."""
 
     about: dict[str, Any]
     done: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]]
@@ -77,7 +77,7 @@ class JudgingState(TypedDict):
 
 @with_config(LOOSE)
 class SyntheticAbout(TypedDict):
-    """In the metadata of synthetic.safetensors. step: how far its rows were learned."""
+    """In the metadata of synthetic.safetensors. step: the step after which its rows were saved."""
 
     tiles: NotRequired[Annotated[int, Field(ge=1, le=64)]]
     step: NotRequired[Count]
@@ -87,7 +87,7 @@ class SyntheticAbout(TypedDict):
 
 @with_config(LOOSE)
 class CheckpointAbout(TypedDict):
-    """In the metadata of a checkpoint: what is known of the run, and numbers of its optimisers."""
+    """In the metadata of a checkpoint: facts about the run, and scalars of its optimisers."""
 
     about: dict[str, Any]
     plain: dict[str, Number | int | bool | str | None]
@@ -95,7 +95,7 @@ class CheckpointAbout(TypedDict):
 
 @with_config(LOOSE)
 class Standing(TypedDict):
-    """Where a training run stands, see `secateur.training.loop.Position`."""
+    """The position of a training run, see `secateur.training.loop.Position`."""
 
     epoch: Annotated[int, Field(ge=0, le=10**6)]
     step: Count
@@ -105,7 +105,7 @@ class Standing(TypedDict):
 
 @with_config(LOOSE)
 class Grown(TypedDict):
-    """Where a run of condensing stands."""
+    """The position of a condensing run."""
 
     asked: dict[str, Any]
     step: Count

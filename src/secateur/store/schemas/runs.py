@@ -1,4 +1,4 @@
-"""What stands in the JSON files of an OUT folder, but for those of condensing."""
+"""Schemas of the JSON files of an OUT folder, except those of condensing."""
 
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -27,7 +27,7 @@ class Reading(TypedDict):
 
 @with_config(LOOSE)
 class About(TypedDict):
-    """Which data a folder is of."""
+    """The data set that a folder belongs to."""
 
     name: Text
     form: Text
@@ -52,7 +52,7 @@ Data = Annotated[About, holds(_data_fault)]
 
 @with_config(LOOSE)
 class Stage(TypedDict):
-    """A stage that has begun: what it was asked, whether it is done, and what it took."""
+    """A stage that has begun: its options, whether it is done, and its cost."""
 
     asked: dict[str, Any]
     done: bool
@@ -71,7 +71,7 @@ class _Epochs(TypedDict):
 
 @with_config(LOOSE)
 class Recorded(TypedDict):
-    """What a recording is asked."""
+    """The options of a recording."""
 
     net: Text
     recipe: _Epochs
@@ -92,7 +92,7 @@ class _Trained(TypedDict):
 
 @with_config(LOOSE)
 class Learned(TypedDict):
-    """What condensing is asked."""
+    """The options of condensing."""
 
     method: Text
     per_class: Natural
@@ -100,26 +100,26 @@ class Learned(TypedDict):
 
 
 _ASKED: dict[str, Any] = {"record": Recorded, "kept": _Kept, "train": _Trained, "condense": Learned}
-"""What is known of the questions of a stage, by its name up to a dash."""
+"""The schema of a stage's options, by its name up to a dash."""
 _OUTCOME = {"record": ("seconds", "examples", "steps"), "train": ("seconds", "examples"), "condense": ("step",)}
-"""What a stage that is done must say of itself."""
+"""The keys that a finished stage must have."""
 
 
 def _stage_fault(stages: Any) -> str | None:
-    """What is wrong with the stages that others read from."""
+    """What is wrong with the stages that other code reads."""
     for name, stage in stages.items():
         kind = name.partition("-")[0]
         if kind in _ASKED and (fault := fault_of(stage["asked"], _ASKED[kind])) is not None:
             return f"{name}.asked.{fault}"
         for key in _OUTCOME.get(kind, ()) if stage["done"] else ():
             if key not in stage:
-                return f"{name}.{key}: expected it of a stage that is done, found none"
+                return f"{name}.{key}: expected in a finished stage, found none"
     return None
 
 
 @with_config(LOOSE)
 class RunFile(TypedDict):
-    """run.json: what was asked, of which data, by which versions. owns: what the run wrote, by name."""
+    """run.json: the options, the data and the versions of a run. owns: the names that the run wrote."""
 
     versions: dict[str, Text]
     commit: Text | None
@@ -137,7 +137,7 @@ class _Named(TypedDict):
 
 @with_config(LOOSE)
 class Claim(TypedDict):
-    """run.json as far as an OUT folder is claimed by it: for what asks who was here, and what was begun."""
+    """The part of run.json that tells which run owns an OUT folder, and what it has begun."""
 
     data: _Named
     stages: dict[Text, Stage]
@@ -146,7 +146,7 @@ class Claim(TypedDict):
 
 @with_config(LOOSE)
 class LikeRun(TypedDict):
-    """What every run.json of an OUT folder has."""
+    """The keys that every run.json of an OUT folder has."""
 
     versions: dict[str, Any]
     data: dict[str, Any]
@@ -175,7 +175,7 @@ class _Line(TypedDict):
 
 @with_config(LOOSE)
 class BillFile(TypedDict):
-    """bill.json: the stages, and a line for each pruning."""
+    """bill.json: the cost of each stage, and a line for each pruning."""
 
     stages: dict[Text, _Cost]
     bills: Annotated[list[_Line], Field(min_length=1)]
@@ -183,7 +183,7 @@ class BillFile(TypedDict):
 
 def _kept_fault(value: Any) -> str | None:
     kept, of = value["kept"], value["of"]
-    return f"expected to have kept at most {of}, got {kept}" if kept > of else None
+    return f"expected at most {of} kept, got {kept}" if kept > of else None
 
 
 Distill = dict[str, Number]
@@ -215,7 +215,7 @@ class _Result(TypedDict):
 
 
 ResultFile = Annotated[_Result, holds(_kept_fault)]
-"""cells/CELL/result.json, and proxy.json: what came of one training."""
+"""cells/CELL/result.json, and proxy.json: the result of one training run."""
 
 
 @with_config(LOOSE)
@@ -287,14 +287,14 @@ class _Row(TypedDict):
 
 def _row_fault(row: Any) -> str | None:
     if row["keep"] is not None and row["fraction"] is None:
-        return "expected the fraction that keep is, found none"
+        return "expected a fraction beside keep, found none"
     taught = row["teacher"] and row.get("distill")
-    return "expected distill to say a, found none" if taught and "a" not in row["distill"] else None
+    return "expected a in distill, found none" if taught and "a" not in row["distill"] else None
 
 
 @with_config(LOOSE)
 class CompareFile(TypedDict):
-    """compare.json: a line a method, with and without a teacher."""
+    """compare.json: one line per method, with and without a teacher."""
 
     about: _Compared
     rows: Annotated[list[Annotated[_Row, holds(_row_fault)]], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""What stands in the JSON files of `secateur scale`."""
+"""Schemas of the JSON files of `secateur scale`."""
 
 from typing import Annotated, Any, NotRequired
 
@@ -59,7 +59,7 @@ def _fault(run: Any) -> str | None:
 
 
 RunFile = Annotated[_Begun, holds(_fault)]
-"""run.json of `scale prune`; asked and result once it is done."""
+"""run.json of `scale prune`; with asked and result once it is done."""
 
 
 @with_config(LOOSE)
@@ -88,7 +88,7 @@ class _Shown(TypedDict):
 
 @with_config(LOOSE)
 class Group(TypedDict):
-    """In groups.json: near-duplicates to look at."""
+    """In groups.json: near-duplicates for the report."""
 
     size: Count
     ids: Annotated[list[int | Text], Field(min_length=1)]
@@ -100,7 +100,7 @@ def _prune_fault(value: Any) -> str | None:
 
 
 AnyRun = Annotated[dict[str, Any], holds(_prune_fault)]
-"""Any run.json; where it is of `scale prune`, all of it as it should be."""
+"""Any run.json; one of `scale prune` is validated in full."""
 
 
 @with_config(LOOSE)
@@ -112,7 +112,7 @@ class _Alike(TypedDict):
 
 @with_config(LOOSE)
 class Summary(TypedDict):
-    """done/TASK.json: what a task says of what it did."""
+    """done/TASK.json: the summary of a finished task."""
 
     seconds: Seconds
     busy: Seconds
@@ -140,14 +140,14 @@ _SAYS = {
     "left": ("filtered", "duplicates"),
     "select": ("groups",),
 }
-"""What the tasks of a stage must say."""
+"""The keys that the tasks of a stage must report."""
 
 
 def said(summary: dict[str, Any], stage: str, where: object) -> dict[str, Any]:
-    """The summary of a task of a stage, if it says what the others need."""
+    """The summary of a task of a stage, if it has the keys that later stages need."""
 
     def fault(value: Any) -> str | None:
         missing = [name for name in _SAYS.get(stage, ()) if name not in value]
-        return f"{missing[0]}: expected it, found none" if missing else None
+        return f"{missing[0]}: expected, found none" if missing else None
 
     return dict(checked(checked(summary, Summary, where), Annotated[dict[str, Any], holds(fault)], where))

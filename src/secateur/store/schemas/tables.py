@@ -1,4 +1,4 @@
-"""What stands beside the columns of parquet files that this program writes: their provenance."""
+"""The schema of the provenance in the parquet files that this program writes."""
 
 from typing import Any, NotRequired
 
@@ -10,7 +10,7 @@ from secateur.store.schemas.base import LOOSE, Count, Number, Text
 
 @with_config(LOOSE)
 class Provenance(TypedDict):
-    """Where a table came from; a subset also says by what it was selected."""
+    """The origin of a table; a subset also says how it was selected."""
 
     fingerprint: NotRequired[Text | None]
     method: NotRequired[Text]
