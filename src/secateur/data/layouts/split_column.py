@@ -46,7 +46,7 @@ def _words(columns: Columns) -> list[str] | None:
             values = ", ".join(sorted(repr(value) for value in different)[:3])
             raise DataError(
                 f"split: the column {name!r} ({values}) may say which rows are held out, but is not a "
-                f"column {COLUMN!r} of train and test; convert it, remove these rows, or pass --split {ALL} to prune all rows"
+                f"column {COLUMN!r} of train and test; convert it, remove these rows, or pass --split {ALL}"
             )
     return None
 
