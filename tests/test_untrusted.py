@@ -16,7 +16,7 @@ from secateur.untrusted import folder_name, literal
     ],
 )
 def test_what_is_no_name_of_one_folder_is_refused(text):
-    with pytest.raises(DataError, match="^label: expected a name that can be a folder, got .*; rename it$"):
+    with pytest.raises(DataError, match="^label: expected a valid folder name, got .*; rename it$"):
         folder_name(text, "label")
 
 

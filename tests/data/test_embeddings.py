@@ -212,7 +212,7 @@ class TestBadInput:
     @pytest.mark.parametrize("name", ["x.npy", "x.parquet"])
     def test_a_file_that_is_a_pickle_runs_nothing(self, name, tmp_path):
         (tmp_path / name).write_bytes(pickle.dumps(Bomb(tmp_path / "PWNED")))
-        with pytest.raises(DataError, match=r"is no whole .npy file|could not be read as parquet"):
+        with pytest.raises(DataError, match=r"is not a complete .npy file|could not be read as parquet"):
             read_embeddings(tmp_path / name, examples=1)
         assert not (tmp_path / "PWNED").exists()
 

@@ -87,7 +87,9 @@ def test_text_is_a_label_too(form, tmp_path):
 
 @pytest.mark.parametrize("form", LABELLED)
 def test_numbers_that_are_no_classes_are_refused_with_their_row(form, tmp_path):
-    with pytest.raises(DataError, match="label: expected classes, got the number 1.5 at train row 1: targets of regr"):
+    with pytest.raises(
+        DataError, match="label: expected classes, got the number 1.5 at train row 1: looks like a regression target"
+    ):
         open_data(LABELLED[form](X, [0.0, 1.5, 2.0] * 2, tmp_path))
 
 
@@ -295,7 +297,7 @@ class TestTables:
 
     def test_a_test_split_of_its_own_beside_data_with_splits_is_refused(self, tmp_path):
         table = image_table()
-        with pytest.raises(DataError, match="test: the data hold the splits train; name one"):
+        with pytest.raises(DataError, match="test: the data have the splits train; name one"):
             open_data(datasets.DatasetDict(train=table), test=table)
         with pytest.raises(DataError, match="has splits of its own"):
             open_data("digits", test=table)

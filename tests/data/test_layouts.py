@@ -122,7 +122,7 @@ STOPS = {
     "test among classes": ("cat/0.png dog/1.png test/2.png", "test/ beside cat/, dog/"),
     "train and test images among classes": ("cat/0.png train_set/1.png test_set/2.png", "test_set/, train_set/"),
     "two folders for one split": ("test/cat/0.png testing/cat/1.png", "test, testing of DATA all mean the test split"),
-    "train in two spellings": ("Train/cat/0.png train/cat/1.png", "all the train split"),
+    "train in two spellings": ("Train/cat/0.png train/cat/1.png", "all mean the train split"),
     "nested classes": ("cat/a/0.png dog/b/1.png", r"folders inside class folders \(cat/a/0.png and 1 more\)"),
     "classes at two depths": ("cat/0.png dog/b/1.png", "folders inside class folders"),
     "images beside class folders": ("cat/0.png 1.png", "both images and folders of images; move 1.png .*--label none"),
@@ -137,7 +137,7 @@ STOPS = {
     "two data sets": ("a/train.parquet b/train.parquet", "several folders"),
     "hive with other keys": ("label=a/0.parquet kind=b/0.parquet", "do not have the same key=value pairs"),
     "hive for some": ("label=a/0.parquet x.parquet", "do not have the same key=value pairs"),
-    "Delta Lake": ("part-0.parquet _delta_log/0.json", "a table of Delta Lake"),
+    "Delta Lake": ("part-0.parquet _delta_log/0.json", "a Delta Lake table"),
     "nothing": ("", "no folders of images; expected DATA/CLASS/IMAGE.*found nothing"),
     "what is not read": ("a.csv b.tar", "contains no parquet files .* found a.csv, b.tar"),
 }  # fmt: skip

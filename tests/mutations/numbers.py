@@ -9,7 +9,7 @@ RANGED = [
     fault(
         "ranges: nan and inf are in all of them",
         "ranges.py",
-        "        if not abs(number) <= _MOST:  # nor is nan\n            return False",
+        "        if not abs(number) <= _MOST:  # also refuses nan\n            return False",
         "        if not abs(number) <= _MOST:\n            return True",
         MESSAGE,
         f"{RANGES}::test_a_knob_is_refused_in_one_line_or_within_its_range",

@@ -9,7 +9,7 @@ STORED = [
     fault(
         "guards: EXIF is parsed unguarded",
         "data/decoding/images.py",
-        "    except Exception as error:  # Pillow and its plugins raise of every kind on broken input",
+        "    except Exception as error:  # Pillow and its plugins raise all kinds of errors on broken input",
         "    except OSError as error:",
         f"{IMAGES}::test_a_hostile_image_is_a_bad_row_and_skipping_works",
     ),

@@ -110,7 +110,7 @@ def test_out_of_other_shards(tmp_path, shards, stops):
     place = shards({}, {})
     prune(place, tmp_path / "out", clustering=FEW)
     (place / "1.parquet").unlink()
-    said = r"out: .*out was made from other shards \(fingerprint \w+, not \w+\); choose another --out, or --force"
+    said = r"out: .*out was made from other shards \(fingerprint \w+, not \w+\); choose another --out, or pass --force"
     stops(place, said, kind=WrongData)
     assert prune(place, tmp_path / "out", clustering=FEW, force=True).rows == 20
     assert len(manifest(tmp_path / "out")["id"]) == 20

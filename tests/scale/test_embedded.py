@@ -60,7 +60,7 @@ def numbers(places):
 def test_a_second_command_in_the_same_folder_is_refused(tmp_path, kind):
     job = embedded if kind == "data" else captions(tmp_path / "in")
     (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"), pytest.raises(WrongData, match="another command is at work"):
+    with locked(tmp_path / "out"), pytest.raises(WrongData, match="another command is running"):
         job(tmp_path / "out")
     assert content(tmp_path / "out") == {}
 
@@ -71,7 +71,7 @@ def test_force_deletes_no_file_of_a_folder_that_is_not_of_embeddings(tmp_path, k
     job = embedded if kind == "data" else captions(tmp_path / "in")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_bytes(b"mine")
-    with pytest.raises(WrongData, match=f"holds something else .{name}"):
+    with pytest.raises(WrongData, match=f"contains other files .{name}"):
         job(tmp_path / "out", force=True)
     assert content(tmp_path / "out") == {name: b"mine"}
     assert not (tmp_path / "out" / ".lock").exists()
@@ -83,7 +83,7 @@ def test_a_shard_that_is_none_of_the_run_stops_it_and_stays(tmp_path, name, opti
     embedded(tmp_path)
     (tmp_path / name).write_bytes((tmp_path / "part-000000.parquet").read_bytes())
     before = content(tmp_path)
-    with pytest.raises(WrongData, match=f"holds .*{name}, which is none of its embeddings"):
+    with pytest.raises(WrongData, match=f"contains .*{name}, which this run did not write"):
         embedded(tmp_path, **options)
     assert content(tmp_path) == before
 
@@ -96,14 +96,14 @@ def test_a_shard_that_comes_in_between_is_told_at_the_end(tmp_path, monkeypatch)
         write(Place(str(tmp_path / "part-000009.parquet")), *rest)
 
     monkeypatch.setattr(module, "_write", beside)
-    with pytest.raises(WrongData, match=r"part-000009.parquet was put into .* meanwhile"):
+    with pytest.raises(WrongData, match=r"part-000009.parquet was added to .* during the run"):
         embedded(tmp_path)
 
 
 def test_a_shard_without_embeddings_is_not_taken_for_one_that_is_done(tmp_path):
     embedded(tmp_path)
     pq.write_table(pa.table({"id": [1]}), tmp_path / "part-000001.parquet")
-    with pytest.raises(WrongData, match="part-000001.parquet holds no embeddings of this run; delete it"):
+    with pytest.raises(WrongData, match="part-000001.parquet has no embeddings of this run; delete it"):
         embedded(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_another_net_in_the_same_model_file_makes_other_embeddings(tmp_path):
     (place,) = embed(data, **given)
     assert numbers([place]).shape == (4, 3)
     saved(model, spec="mlp:0.01")
-    with pytest.raises(WrongData, match="holds other embeddings .model was"):
+    with pytest.raises(WrongData, match="contains other embeddings .model was"):
         embed(data, **given)
 
 
@@ -171,13 +171,13 @@ def test_of_two_commands_on_a_store_one_succeeds_and_its_shards_are_whole(store,
 
     monkeypatch.setattr(module, "_write", late)
     if options:
-        with pytest.raises(WrongData, match="another command took .* over"):
+        with pytest.raises(WrongData, match="another command took over"):
             embedded(store.url)
         assert (numbers(ends[1]) == 2 * ROWS).all()
         assert expand(store.url) == ends[1]
     else:
         first = embedded(store.url)
-        assert "another command is at work" in ends[1]
+        assert "another command is running" in ends[1]
         assert (numbers(first) == ROWS).all()
         assert expand(store.url) == first
 
@@ -185,7 +185,7 @@ def test_of_two_commands_on_a_store_one_succeeds_and_its_shards_are_whole(store,
 def test_on_a_store_other_embeddings_stop_a_run_and_the_same_go_on(store):
     first = embedded(store.url)
     assert first[0].url.startswith(f"{store.url}/generation/")
-    with pytest.raises(WrongData, match="holds other embeddings .by was 'input'"):
+    with pytest.raises(WrongData, match="contains other embeddings .by was 'input'"):
         embedded(store.url, by=f"{HERE}:twice")
     first[1].remove()
     assert embedded(store.url) == first

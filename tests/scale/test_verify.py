@@ -33,12 +33,12 @@ def test_a_part_of_the_manifest_as_it_should_be(looked):
 @pytest.mark.parametrize("kept", [(True, True, True, True, False), (True, False, False, True, True), (True,) * 5])
 def test_a_part_of_the_manifest_keeps_the_quota_of_each_cluster(looked, kept):
     ids = [name for name, stays in zip("abcde", kept, strict=True) if stays]
-    assert looked(kept, ids) == f"manifest.parquet keeps {sum(kept)} rows, where its clusters' quotas are 3"
+    assert looked(kept, ids) == f"manifest.parquet keeps {sum(kept)} rows, but the quotas of its clusters add up to 3"
 
 
 @pytest.mark.parametrize("ids", [("a", "b", "e"), ("a", "b"), ("b", "a", "d"), ("a", "b", "d", "d")])
 def test_kept_ids_are_those_that_the_manifest_keeps(looked, ids):
-    assert looked(ids=ids) == "kept_ids.parquet has other ids than manifest.parquet keeps"
+    assert looked(ids=ids) == "the ids in kept_ids.parquet differ from those kept in manifest.parquet"
 
 
 @pytest.mark.parametrize(("rows", "kept"), [(10, 4), (11, 3), (9, 3)])
@@ -53,7 +53,7 @@ def test_a_folder_that_is_read_as_one_table_has_its_parts_and_no_others(tmp_path
     for name in ("a.parquet", "b.parquet", ".hidden"):
         (tmp_path / name).touch()
     alone(Place(str(tmp_path)), ["a.parquet", "b.parquet"])
-    with pytest.raises(SecateurError, match=r"has 'b.parquet', which no run of this selection wrote"):
+    with pytest.raises(SecateurError, match=r"contains 'b.parquet', which this selection did not write"):
         alone(Place(str(tmp_path)), ["a.parquet"])
-    with pytest.raises(StoreError, match=r"c.parquet is not there after it was written"):
+    with pytest.raises(StoreError, match=r"c.parquet is missing right after it was written"):
         alone(Place(str(tmp_path)), ["a.parquet", "b.parquet", "c.parquet"])

@@ -77,7 +77,10 @@ def test_a_file_that_may_not_grow_is_one_line_whatever_library_writes_it(tmp_pat
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free some space, then run"),
         (OSError(errno.EROFS, "Read-only file system", "o"), "o: the file system is read-only; name a folder"),
-        (PermissionError(errno.EACCES, "Permission denied", "o"), r"o: no permission \(Permission denied\); change it"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "o"),
+            r"o: no permission \(Permission denied\); change the permissions",
+        ),
         (OSError(errno.EMFILE, "Too many open files"), "too many open files; raise the limit with `ulimit -n`"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "o"), "o: a file is in the way of a folder"),
         (OSError(errno.EIO, None), r"input/output error; check the disk"),
