@@ -19,7 +19,6 @@ READERS = [
         "    if asked.split == ALL or not tops:",
         "    if True:",
         f"{LAYOUTS}::test_no_held_out_file_ever_lies_in_train",
-        "tests/data/test_source.py::test_a_test_set_is_never_mixed_into_train",
     ),
     fault(
         "readers: files named for a split beside others are one",
