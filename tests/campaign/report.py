@@ -1,19 +1,25 @@
 """The table of a campaign, in Markdown."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
-HEAD = """# Campaigns
+import secateur
 
-Commands that are killed and run again, and commands that are given everything but what they expect. Written by
-`make campaign` (`python -m tests.campaign --report benchmarks/campaign.md`); a line a case is in `campaign.jsonl`, and
-`--only CASE` runs one again.
+HEAD = """# The campaigns: kills and malformed input
 
-A kill is a SIGKILL, every other one before a random operation on files and the rest at a random moment; then the same
-command runs to its end, and what it wrote is compared byte for byte with a run that was left alone. A case of the fuzz
-campaign is *ok* (it succeeded, and what came of it is right), *refused* (exit code 2 and one line `error: ...`), or a
-failure: a traceback, a hang, a success that is wrong, a file touched that is not ours, or something else than a line.
+`make campaign` writes this page (`python -m tests.campaign --report benchmarks/campaign.md`,
+[tests/campaign/](../tests/campaign)). It kills every command and runs it again, and feeds the command line malformed
+options, images, folders, tables, id lists, models and edited OUT folders. One seed determines all of it.
+`campaign.jsonl` has one line per case, and `--only CASE` repeats a case. The slow tests run a tenth.
+
+A kill is a SIGKILL: half of them just before a random file operation, the rest at a random moment. The same command
+then runs to completion, and its output is compared byte for byte with that of an uninterrupted run. A fuzz case is *ok*
+(it succeeded with the right result), *refused* (exit code 2 and one line `error: ...`), or a failure.
+
+Two commands that compete for one object store are in [races.md](races.md).
 """
 KINDS = ("traceback", "hang", "wrong success", "foreign file touched", "differing bytes")
 """Failures that have a column; the others share one."""
@@ -24,7 +30,8 @@ def told(found: Sequence[dict[str, Any]], seed: int, share: float, minutes: floa
     kills = [line for line in found if "kills" in line]
     fuzz = [line for line in found if "kills" not in line]
     about = f"Seed {seed}" + (f", {share:.0%} of the cases" if share < 1 else "")
-    parts = [HEAD, f"{about}; {minutes:.0f} minutes, of which the machine may have had other work.\n"]
+    machine = f"{os.cpu_count()} cores, {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+    parts = [HEAD, f"{about}; version {secateur.__version__}, {date.today()}; {minutes:.0f} minutes on {machine}.\n"]
     if kills:
         parts += [f"## Kills: {sum(line['kills'] for line in kills)}\n", _table("command", kills, _command)]
     if fuzz:
