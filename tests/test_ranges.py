@@ -11,6 +11,7 @@ from typer.models import ParameterInfo
 import secateur as sc
 from secateur import ranges
 from secateur.cli import COMMANDS
+from secateur.cli.condense import parse_schedule
 from secateur.cli.options import parse_keep, parse_memory
 from secateur.condensation import CONDENSERS
 from secateur.dynamic.rules import RULES
@@ -208,3 +209,17 @@ def test_a_range_holds_what_it_says():
     assert float("nan") not in Range()
     with pytest.raises(SecateurError, match="^n: expected a whole number from 1 to 1,000,000, got 2.0$"):
         ranges.SOME.check(2.0, "n")
+
+
+@pytest.mark.parametrize("number", ["\u0663", "\u00b2", "1_0", "\uff11", "9" * 5000])
+def test_only_plain_digits_are_numbers_in_every_text_that_holds_one(number):
+    with pytest.raises(SecateurError, match="^keep: expected"):
+        parse_keep(number)
+    with pytest.raises(SecateurError, match="^memory: expected"):
+        parse_memory(number)
+    with pytest.raises(SecateurError, match="^schedule: expected MATCHES,EPOCHS"):
+        parse_schedule(f"{number},1")
+    with pytest.raises(SecateurError, match="drop: expected a number"):
+        find_rule(f"infobatch:drop={number}")
+    with pytest.raises(SecateurError, match="window: expected a whole number"):
+        find_method(f"dual:window={number}")

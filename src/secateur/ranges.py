@@ -81,12 +81,29 @@ class Range:
         1000
         """
         try:
-            value: int | float = int(text) if text.strip().isdecimal() else float(text)
+            value = plain_number(text)
         except ValueError:
             raise SecateurError(f"{name}: expected {self}, got {_shown(text)}") from None
         if value not in self:
             raise SecateurError(f"{name}: expected {self}, got {_shown(text)}")
         return int(value) if self.whole else value if self.count else float(value)
+
+
+def plain_number(text: str) -> int | float:
+    """A number as typed: an int where the text has digits alone, else a float, which may be nan or infinite.
+
+    Raises ValueError for anything else, and for what only Python reads as a number: digits of other scripts,
+    superscripts, underscores between digits.
+
+    >>> plain_number("-3"), plain_number(" 0.5"), plain_number("1e3")
+    (-3, 0.5, 1000.0)
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"expected a number in plain digits, got {text!r}")
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _told(value: float) -> str:

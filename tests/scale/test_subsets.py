@@ -6,6 +6,7 @@ from scipy.stats import rankdata
 
 from secateur.errors import SecateurError
 from secateur.scale import features, spectral
+from secateur.scale import subsets as subsets_module
 from secateur.scale.chosen import chosen
 from secateur.scale.indicators import length
 from secateur.scale.subsets import alike, apart, evened
@@ -166,3 +167,9 @@ def test_too_many_rows_for_spectral_clustering_are_refused(monkeypatch):
     with pytest.raises(SecateurError, match="for 20 rows at most, there are 21; take cluster_by=k-means"):
         spectral.clustered(rows, 2, seed=0)
     assert len(spectral.clustered(rows, 2, by="k-means", seed=0)) == 21
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "\u0663", "\u00b2"])
+def test_a_quality_table_numbers_subsets_in_plain_short_digits(name):
+    with pytest.raises(SecateurError, match="^quality: here has subset"):
+        subsets_module._whole(name, 8, "here")

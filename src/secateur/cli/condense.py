@@ -8,7 +8,7 @@ import typer
 from secateur.cli import options as o
 from secateur.cli import show
 from secateur.errors import SecateurError
-from secateur.ranges import AMOUNT, NONE_OR_SOME, SOME, Range
+from secateur.ranges import AMOUNT, NONE_OR_SOME, SOME, Range, plain_number
 
 
 def parse_schedule(text: str | None) -> tuple[int, int] | None:
@@ -19,10 +19,13 @@ def parse_schedule(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[0]) < 1:
+    try:
+        matches, epochs = map(plain_number, text.split(","))
+    except ValueError:
+        matches, epochs = -1, -1
+    if matches not in SOME or epochs not in NONE_OR_SOME:
         raise SecateurError(f"schedule: expected MATCHES,EPOCHS, at least one match, such as 10,50, got {text!r}")
-    return int(parts[0]), int(parts[1])
+    return int(matches), int(epochs)
 
 
 @o.works_on_data

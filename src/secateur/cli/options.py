@@ -11,7 +11,7 @@ import typer
 from typer.models import ParameterInfo
 
 from secateur.errors import SecateurError
-from secateur.ranges import BYTES, NONE_OR_ROWS, SEED, SIDE, SOME, THREADS, range_of
+from secateur.ranges import BYTES, NONE_OR_ROWS, SEED, SIDE, SOME, THREADS, plain_number, range_of
 
 _HELP_DATA = "digits (bundled), a folder of images by class, parquet files or a glob, a saved data set, or a hub name"
 
@@ -91,14 +91,10 @@ def parse_keep(text: str) -> int | float:
     (0.3, 1.0, 1)
     """
     try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        value = float(text)
+        value = plain_number(text)
     except ValueError:
         raise SecateurError(f"keep: expected a fraction such as 0.3 or a count such as 500, got {text!r}") from None
-    if not 0 < value <= 1:
+    if isinstance(value, float) and not 0 < value <= 1:
         raise SecateurError(f"keep: expected a fraction in (0, 1] or a whole count, got {text}")
     return value
 
@@ -113,7 +109,7 @@ def parse_memory(text: str | None) -> int | None:
         return None
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
     try:
-        size = int(float(number) * 1024 ** " KMGT".index(unit or " "))
+        size = int(plain_number(number) * 1024 ** " KMGT".index(unit or " "))
         if size not in BYTES:
             raise ValueError(text)
         return size

@@ -225,9 +225,10 @@ def _filter(column: str | None, low: float | None, high: float | None, top: floa
 
 def _pair(text: str) -> tuple[float, float]:
     from secateur.errors import SecateurError
+    from secateur.ranges import plain_number
 
     try:
-        low, high = (float(part) for part in text.split(","))
+        low, high = (float(plain_number(part)) for part in text.split(","))
     except ValueError:
         raise SecateurError(f"score_quantiles: expected two numbers as 0.1,0.9, got {text!r}") from None
     return low, high

@@ -177,10 +177,14 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
 
 
+_LONGEST = 18
+"""Digits of a number of a subset."""
+
+
 def _whole(name: Any, subsets: int, where: str) -> int:
     """`7`, `"07"` and `"07.parquet"` are subset 7."""
     text = str(name).strip().removesuffix(".parquet")
-    if not text.isdecimal() or int(text) >= subsets:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST) or int(text) >= subsets:
         raise SecateurError(
             f"quality: {where} has subset {name!r}; expected the numbers 0 to {subsets - 1} of subsets/"
         )

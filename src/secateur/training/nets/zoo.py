@@ -9,7 +9,7 @@ from torch import nn
 
 from secateur.errors import SecateurError, reason
 from secateur.extras import optional
-from secateur.ranges import Range, fields_in, split_knobs
+from secateur.ranges import Range, fields_in, plain_number, split_knobs
 from secateur.registry import unknown
 from secateur.training.foreign import own_net
 from secateur.training.nets.norms import NORMS, with_norm
@@ -205,7 +205,7 @@ def _units(name: str, text: str) -> tuple[int, ...]:
     layers = HIDDEN[name]
     units = text.split("+")
     if len(units) != layers or not all(
-        number.isdecimal() and int(number[:9]) in UNITS and len(number) < 9 for number in units
+        number.isascii() and number.isdecimal() and int(number[:9]) in UNITS and len(number) < 9 for number in units
     ):
         raise SecateurError(
             f"net {name}: hidden: expected units, {UNITS}, of each of its {layers} hidden layers, as "
@@ -222,6 +222,6 @@ def _norm(name: str, text: str) -> str:
 
 def _number(text: str, otherwise: str) -> float:
     try:
-        return float(text)
+        return float(plain_number(text))
     except ValueError:
         raise SecateurError(otherwise) from None
