@@ -1,5 +1,6 @@
 """What a model answers, how its loss is made and where a run stood: taken as it is, or refused in a sentence."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ import transformers
 import secateur as sc
 from secateur.dynamic import Sampler
 from secateur.errors import SecateurError
-from secateur.integrations.transformers import PruningTrainer
+from secateur.integrations.transformers import PruningTrainer, RecorderCallback
 from tests.integrations.conftest import N, Rows, by_hand, same_rows
 from tests.integrations.test_transformers import Model, Named, Ordered, arguments, in_order, recording
 
@@ -35,10 +36,40 @@ class Tokens(Model):
         return {"loss": out["loss"], "logits": out["logits"][:, None].expand(-1, 4, -1)}
 
 
+class Squares(Model):
+    def forward(self, rows, labels=None):
+        logits = self.net(rows)
+        return {"loss": logits.square().mean(), "logits": logits}
+
+
+class Single(Squares):
+    def forward(self, rows, labels=None):
+        logits = self.net(rows)[:, :1]
+        return {"loss": (logits[:, 0] - labels).square().mean(), "logits": logits}
+
+
+class Renamed(Model):
+    def forward(self, rows, labels=None):
+        out = super().forward(rows, labels)
+        return {"loss": out["loss"], "scores": out["logits"]}
+
+
+class Real(Named):
+    def __init__(self, shape):
+        self.labels = torch.linspace(0, 1, N).view(shape)
+
+
 class Killed(transformers.TrainerCallback):
+    def __init__(self, step=7):
+        self.step = step
+
     def on_step_begin(self, args, state, control, **of):
-        if state.global_step == 7:
+        if state.global_step == self.step:
             raise KeyError("killed")
+
+
+def unasked(folder, **options):
+    return RecorderCallback(folder / "t.zarr", examples=N, **options)
 
 
 def every_row():
@@ -96,6 +127,30 @@ def test_pruning_smooths_labels_as_the_trainer_does_and_hears_plain_losses(tmp_p
     torch.testing.assert_close(model.net.weight, net.weight)
 
 
+def test_a_loss_a_row_of_one_s_own_is_recorded_where_there_are_no_classes(tmp_path):
+    def squares(outputs, labels):
+        return (outputs["logits"][:, 0] - labels).square()
+
+    how, model = arguments(tmp_path, num_train_epochs=1), Single()
+    how.learning_rate = 0.0
+    trainer = Ordered(model, how, train_dataset=Real((N,)), callbacks=[unasked(tmp_path, losses=squares)])
+    trainer.train()
+    expected = (model.net(Rows.rows)[:, 0] - torch.linspace(0, 1, N)).square().detach().numpy()
+    np.testing.assert_allclose(sc.Recording.open(tmp_path / "t.zarr")["loss"][0], expected, rtol=1e-5)
+
+
+def test_a_recording_goes_on_in_the_middle_of_an_epoch_of_accumulated_batches(tmp_path):
+    first, second = tmp_path / "whole", tmp_path / "part"
+    Ordered(Model(), arguments(first, gradient_accumulation_steps=3), train_dataset=Named(),
+            callbacks=[recording(first)]).train()  # fmt: skip
+    how = arguments(second, save_strategy="steps", save_steps=1, gradient_accumulation_steps=3)
+    with pytest.raises(KeyError):
+        Ordered(Model(), how, train_dataset=Named(), callbacks=[recording(second), Killed(3)]).train()
+    trainer = Ordered(Model(), how, train_dataset=Named(), callbacks=[recording(second)])
+    trainer.train(resume_from_checkpoint=str(second / "trainer" / "checkpoint-3"))
+    same_rows(sc.Recording.open(second / "t.zarr"), sc.Recording.open(first / "t.zarr"))
+
+
 class TestRefused:
     def test_smoothed_labels_do_not_reach_the_recorder(self, tmp_path):
         how = arguments(tmp_path, label_smoothing_factor=0.1)
@@ -111,6 +166,40 @@ class TestRefused:
             PruningTrainer(Model(), arguments(tmp_path), sampler=every_row(), **how)
         with pytest.raises(SecateurError, match="do not reach the model with compute_loss_func"):
             Ordered(Model(), arguments(tmp_path), callbacks=[recording(tmp_path)], **how).train()
+
+    @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
+    def test_a_model_whose_config_says_that_it_tells_no_classes_apart(self, tmp_path, kind):
+        model = Configured()
+        model.config = transformers.PretrainedConfig(problem_type=kind)
+        with pytest.raises(SecateurError, match=f"got problem_type {kind}; pass RecorderCallback.losses=..."):
+            Ordered(model, arguments(tmp_path), train_dataset=Named(), callbacks=[recording(tmp_path)]).train()
+
+    @pytest.mark.parametrize("shape, match", [
+        ((N, 1), r"labels: expected one whole number a row .*float32 \(8, 1\); pass RecorderCallback.losses"),
+        ((N,), r"labels: expected one whole number a row .*float32 \(8,\); pass RecorderCallback.losses"),
+    ])  # fmt: skip
+    def test_labels_that_are_no_classes(self, tmp_path, shape, match):
+        with pytest.raises(SecateurError, match=match):
+            Ordered(Squares(), arguments(tmp_path), train_dataset=Real(shape), callbacks=[recording(tmp_path)]).train()
+
+    def test_a_single_answer_a_row(self, tmp_path):
+        with pytest.raises(SecateurError, match=r"logits: expected 2 classes or more, got 1 \(regression\); pass"):
+            Ordered(Single(), arguments(tmp_path), train_dataset=Named(), callbacks=[unasked(tmp_path)]).train()
+
+    def test_outputs_without_logits(self, tmp_path):
+        with pytest.raises(SecateurError, match="model: expected logits .* got dict of loss, scores"):
+            Ordered(Renamed(), arguments(tmp_path), train_dataset=Named(), callbacks=[recording(tmp_path)]).train()
+
+    def test_several_gpus_in_one_process(self, tmp_path):
+        how = arguments(tmp_path)
+        how._n_gpu = 2
+        with pytest.raises(SecateurError, match="n_gpu: expected 1 in a process, got 2.*torchrun"):
+            recording(tmp_path).on_train_begin(how, transformers.TrainerState(), None, model=Model())
+
+    def test_losses_that_are_not_one_a_row(self, tmp_path):
+        mean = RecorderCallback(tmp_path / "t.zarr", examples=N, losses=lambda outputs, labels: outputs["loss"])
+        with pytest.raises(SecateurError, match=r"losses: expected a loss a row, shape \(8,\), got shape \(\); use"):
+            Ordered(Tokens(), arguments(tmp_path), train_dataset=Named(), callbacks=[mean]).train()
 
     def test_an_answer_a_token(self, tmp_path):
         with pytest.raises(SecateurError, match="logits: expected one answer a row"):

@@ -7,6 +7,7 @@ import torch
 import secateur as sc
 from secateur.errors import NonFiniteError, SecateurError, StoreError
 from secateur.fields import RECORDED
+from secateur.training.ranks import once
 
 N, K = 23, 4
 
@@ -244,3 +245,25 @@ class TestBadInput:
         run(tmp_path / "r.zarr", stop=1, data="abc")
         with pytest.raises(StoreError, match="recorded with fingerprint abc, not xyz"):
             sc.Recorder(tmp_path / "r.zarr", examples=N, classes=K, resume=True, data="xyz")
+
+    def test_a_loss_alone_after_batches_of_logits(self, recorder):
+        recorder.batch([0], torch.randn(1, 3), [0])
+        with pytest.raises(SecateurError, match="batch: expected logits and labels, as in the batches before"):
+            recorder.batch([1], loss=torch.zeros(1))
+
+    def test_logits_of_one_number(self, recorder):
+        with pytest.raises(SecateurError, match=r"logits: expected shape \(batch, classes\) with batch 1, got \(\)"):
+            recorder.batch([0], torch.tensor(1.0), [0])
+
+    def test_processes_that_torchrun_started_and_nobody_joined(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for rank in ("0", "1"):
+            monkeypatch.setenv("RANK", rank)
+            with pytest.raises(SecateurError, match=f"process {rank} of 2 .*call torch.distributed.init_process_group"):
+                sc.Recorder(tmp_path / "r.zarr", examples=5)
+        with pytest.raises(SecateurError, match="process 1 of 2 .*call torch.distributed.init_process_group"):
+            once(lambda: 1)
+        monkeypatch.setenv("RANK", "0")
+        assert once(lambda: 1) == 1  # rank 0 alone, after destroy_process_group
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        sc.Recorder(tmp_path / "r.zarr", examples=5)

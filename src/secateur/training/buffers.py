@@ -32,6 +32,7 @@ class Buffers:
         self.seen = torch.zeros(examples, dtype=torch.bool, device=device)
         self.labels = torch.full((examples,), -1, device=device)
         self.times = torch.zeros(examples, dtype=torch.int64, device=device)
+        self.labelled = set(self.names) != {"loss"}  # some of the fields are made of logits
         keeps_logits = any(FIELDS[n].per_class for n in fields)
         self.logits = torch.full((examples, classes if keeps_logits else 0), torch.nan, device=device)  # last seen
         self.logits_sum = torch.zeros((examples, classes if "logits_mean" in fields else 0), device=device)

@@ -1,11 +1,14 @@
 """Several processes as one, under torch.distributed: what each saw of the examples becomes what all saw."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from secateur.errors import SecateurError
 
 T = TypeVar("T")
 
@@ -26,9 +29,25 @@ def barrier() -> None:
         dist.barrier()
 
 
+def joined(what: str, *, alone: bool = False) -> None:
+    """Refuse to run as one of several processes that were started together and do not know of each other.
+
+    torchrun sets RANK and WORLD_SIZE, but only `init_process_group` joins the processes; before it, each would write
+    the same files. alone: rank 0 may go ahead by itself. Raises SecateurError.
+    """
+    own, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    if not (own.isdecimal() and size.isdecimal()) or int(size) < 2 or ranks() > 1 or (alone and int(own) == 0):
+        return
+    raise SecateurError(
+        f"{what}: this is process {own} of {size} (RANK, WORLD_SIZE), and they are not joined, so each would write the "
+        "same files; call torch.distributed.init_process_group first, or unset RANK and WORLD_SIZE in a run of its own"
+    )
+
+
 def once(work: Callable[[], T]) -> T:
     """What rank 0's `work` gives, on every rank, which all call this; what it raises, all raise."""
     if ranks() == 1:
+        joined("torch.distributed", alone=True)
         return work()
     told: list[Any] = [None, None]
     if rank() == 0:

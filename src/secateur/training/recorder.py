@@ -16,7 +16,7 @@ from secateur.store.recording import Recording, RecordingWriter
 from secateur.training.buffers import Buffers
 from secateur.training.given import whole_numbers
 from secateur.training.marked import fingerprint_of
-from secateur.training.ranks import barrier, rank
+from secateur.training.ranks import barrier, joined, rank
 
 BUFFER_LIMIT = 1 << 28
 """(examples x classes) up to which the default fields include those that need such a buffer."""
@@ -74,6 +74,7 @@ class Recorder:
         if isinstance(examples, bool) or not isinstance(examples, (int, np.integer)) or examples < 1:
             raise SecateurError(f"examples: expected a count of at least 1, got {examples!r}")
         check_fields(fields)
+        joined("Recorder")
         self.path, self.examples, self.classes = Path(path), int(examples), classes
         self.epochs = 0
         self._fields = None if fields is None else tuple(n for n in RECORDED if n in fields)
@@ -111,10 +112,13 @@ class Recorder:
                 got = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise SecateurError(f"{name}: expected a tensor of floats, got {got}")
         values = logits if logits is not None else loss
+        if logits is None and self._buffers is not None and self._buffers.labelled:
+            raise SecateurError("batch: expected logits and labels, as in the batches before, got loss alone")
         if values is None or (logits is not None and labels is None):
             raise SecateurError("batch: expected logits and labels, or loss alone")
+        self._check_batch(ids, logits, None, loss)
         labels = None if labels is None or logits is None else whole_numbers("labels", labels, logits.shape[-1])
-        self._check_batch(ids, logits, labels, loss)
+        self._check_batch(ids, None, labels, None)
         buffers = self._allocate(values, logits)
         device = values.device
         with torch.no_grad():
