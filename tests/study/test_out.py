@@ -195,11 +195,21 @@ def test_a_pipe_where_a_run_would_read_is_refused(folder):
     refused(folder.path, "not a regular file")
 
 
-@pytest.mark.parametrize("make", [lambda p: p.write_text("x"), os.mkfifo, lambda p: p.symlink_to("nowhere")])
+@pytest.mark.parametrize(
+    "make", [lambda p: p.write_text("x"), os.mkfifo, lambda p: p.symlink_to("nowhere"), lambda p: p.symlink_to("out")]
+)
 def test_an_out_that_is_no_folder_is_one_line(tmp_path, make):
     make(tmp_path / "out")
     refused(tmp_path / "out", "expected a folder")
     refused(tmp_path / "out" / "below", "expected a folder", around=tmp_path)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_out_that_links_to_itself_is_one_line(tmp_path, force):
+    data = write_folder(tmp_path / "in")
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(WrongData, match="expected a folder"):
+        sc.prune(str(data), keep=0.5, out=tmp_path / "out", force=force, **SMALL)
 
 
 def test_an_out_that_is_a_link_to_a_folder_is_that_folder(tmp_path):

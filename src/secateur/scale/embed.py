@@ -1,6 +1,7 @@
 """`scale embed`: a data set into embedding shards, by the net of a run, a net trained elsewhere, or one of your own."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def embed(
     with claimed(place, asked, parts, claiming, same=same, force=force, say=progress.say) as shards:
         if source.root is not None and place.local is not None:  # where a report finds the images that `file` names
             with (place / SOURCE).writing() as file:
-                file.write(str(source.root.resolve()).encode())
+                file.write(os.path.realpath(source.root).encode())
         with progress.stage("embedding") as advance:
             _fill(shards, source, rows, lambda part: _embedded(model, tensors, part, batch), advance)
         shards.publish()

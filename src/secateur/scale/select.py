@@ -1,5 +1,6 @@
 """`scale select`: another choice from a finished run, without clustering, filtering or comparing again."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +89,7 @@ def _finished(base: Place, out: Place) -> dict[str, Any]:
 
 def _where(place: Place) -> str:
     """The same for all names of a folder."""
-    return place.url.rstrip("/") if place.local is None else str(place.local.resolve())
+    return place.url.rstrip("/") if place.local is None else os.path.realpath(place.local)
 
 
 def _changed(before: Mapping[str, Any], changes: Mapping[str, Any]) -> Choice:

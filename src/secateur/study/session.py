@@ -1,5 +1,6 @@
 """What every job shares: an OUT folder, a data set, a device, someone to tell."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ def session(
         "labelled": source.labelled,
         "reading": told,
     }
-    if force and source.root is not None and source.root.resolve().is_relative_to(folder.path.resolve()):
+    if force and source.root is not None and Path(os.path.realpath(source.root)).is_relative_to(os.path.realpath(out)):
         raise WrongData(
             f"out: the data ({source.root}) lie in {out}, which --force would replace; choose another --out"
         )

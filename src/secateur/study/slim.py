@@ -1,6 +1,7 @@
 """A cheaper net from a trained one: hidden units taken out by what unlabelled rows and the weights say, no training."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def slim(
 
 def _model_file(model: str | Path, out: Path) -> Path:
     path = model_in(Path(model))
-    if path.resolve().is_relative_to(out.resolve()):
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
         raise SecateurError(f"out: {out} holds the model itself ({path}), which stays as it is; choose another --out")
     return path
 

@@ -45,6 +45,7 @@ def _same(name: str) -> Callable[[Path, list[Outcome]], str | None]:
     return check
 
 
+LINKED = "elsewhere"
 JOBS: dict[str, Callable[[Ground], Argv]] = {
     "record": lambda g: ["record", g.at("vec"), "--epochs", "1", "--net", "mlp:0.1", "--threads", "1", "--json"],
     "prune": lambda g: [
@@ -102,9 +103,10 @@ def _file(at: Path, ground: Ground) -> None:
 
 
 def _link_to_theirs(at: Path, ground: Ground) -> None:
-    (at / "stranger").mkdir()
-    (at / "stranger" / "stranger.txt").write_text("not ours")
-    os.symlink("stranger", at / "out")
+    """A link that the user typed is the folder it points to; --force writes there, beside what is not ours."""
+    (at / LINKED).mkdir()
+    (at / LINKED / "stranger.txt").write_text("not ours")
+    os.symlink(LINKED, at / "out")
 
 
 def _lock(target: str) -> Build:
@@ -179,6 +181,7 @@ def _cases(plan: Plan) -> Iterator[Case]:
                     f"{job}{' --force' if more else ''}: {said}",
                     _make(build, job, more),
                     expect if not more else "either",
+                    outs=("out", LINKED),
                 )
     yield from _nested()
 
