@@ -1,12 +1,16 @@
 """Muon against its formula in numpy, and which parameter learns how."""
 
+from dataclasses import replace
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 import torch
 
+from secateur.ranges import FLAG, range_of
 from secateur.training.nets import build as build_net
 from secateur.training.optimizers import Muon, build, orthogonalise, set_rates
-from secateur.training.recipes import RECIPES, recipe
+from secateur.training.recipes import RECIPES, Recipe, recipe
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16)])
@@ -86,3 +90,23 @@ def test_rates_follow_the_schedule_and_the_first_bias_stands_still_after_its_sha
     assert early["lr"] == 0.0
     set_rates(optimizers, RECIPES["fast"], 0.5 * early["until"])
     assert early["lr"] == pytest.approx(0.5 * early["initial_lr"])
+
+
+def bounds():
+    """Every knob of the optimisers that has a range, at the ends that belong to it."""
+    for name, kind in get_type_hints(Recipe, include_extras=True).items():
+        known = range_of(kind)
+        for end in () if known is None else (known.low, known.high):
+            if end in known:
+                yield name, bool(end) if known == FLAG else end
+
+
+@pytest.mark.parametrize(("name", "end"), list(bounds()))
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_knob_at_either_end_of_its_range_gives_finite_rates(optimizer, name, end):
+    changed = replace(RECIPES["fast"], optimizer=optimizer, **{name: end})
+    optimizers = build(fast_net(), changed)
+    for progress in (0.0, 0.5):
+        set_rates(optimizers, changed, progress)
+        groups = [group for one in optimizers for group in one.param_groups]
+        assert all(np.isfinite([group["lr"], group.get("weight_decay", 0.0)]).all() for group in groups)

@@ -78,7 +78,9 @@ def build(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
         matrices, vectors = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
         groups = [_group(matrices, recipe.lr, recipe.weight_decay), _group(vectors, recipe.lr, 0.0)]
         return [AdamW([g for g in groups if g["params"]])]
-    return [SGD([_group(learning, recipe.lr, recipe.weight_decay)], momentum=recipe.momentum, nesterov=True)]
+    return [
+        SGD([_group(learning, recipe.lr, recipe.weight_decay)], momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    ]
 
 
 def _muon(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
@@ -96,13 +98,16 @@ def _muon(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     banks = [p for n, p in named if p.ndim in (2, 4)]
     early = [p for n, p in named if p.ndim not in (2, 4) and n.endswith("patches.bias")]
     vectors = [p for n, p in named if p.ndim not in (2, 4) and not n.endswith("patches.bias")]
-    decay = recipe.weight_decay
+
+    def decay(rate: float) -> float:
+        return recipe.weight_decay / rate if rate else 0.0  # a group with rate 0 does not move at all
+
     groups = [
-        _group(early, recipe.bias_lr, decay / recipe.bias_lr, recipe.first_until),
-        _group(vectors, recipe.bias_lr, decay / recipe.bias_lr),
-        _group(head, head_lr, decay / head_lr),
+        _group(early, recipe.bias_lr, decay(recipe.bias_lr), recipe.first_until),
+        _group(vectors, recipe.bias_lr, decay(recipe.bias_lr)),
+        _group(head, head_lr, decay(head_lr)),
     ]
-    sgd = SGD([g for g in groups if g["params"]], momentum=recipe.head_momentum, nesterov=True)
+    sgd = SGD([g for g in groups if g["params"]], momentum=recipe.head_momentum, nesterov=recipe.head_momentum > 0)
     muon = Muon(_group(banks, recipe.lr), momentum=recipe.momentum)
     return [muon, sgd] if banks else [sgd]
 
@@ -115,5 +120,5 @@ def set_rates(optimizers: list[Optimizer], recipe: Recipe, progress: float, time
     """Set every group's learning rate for `progress` in [0, 1) of the schedule; times: what it is multiplied by."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            own = progress / group["until"]
+            own = progress / group["until"] if group["until"] else 1.0
             group["lr"] = times * group["initial_lr"] * (recipe.lr_factor(own) if own < 1 else 0.0)

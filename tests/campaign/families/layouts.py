@@ -19,7 +19,7 @@ HOSTILE = (
     "../../evil", "../evil", "/x", "/tmp/secateur-evil", "a\0b", "..", ".", "", " ", "~", "-rf", "con", "x" * 300,
     "a/b",
     "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "a\nb", "a\rb", "\u202eevil", "<script>evil()</script>", "a\"b'c", "$(x)",
-    "{{7*7}}", "%s%n", "NULL", "nan", "None", "true", "\u00e9", "e\u0301", "\U0001f600", "a\\b", "C:\\x", "stranger",
+    "{{7*7}}", "%s%n", "NULL", "nan", "None", "true", "\u00e9", "e\u0301", "\U0001f600", "a\\b", "C:\\x", "strange",
     "kept", "train", "test", ".hidden", "__MACOSX", "*", "?", "[a]", "a=b", "label=cat", "\ud83d\ude00", "\ufeffbom",
 )  # fmt: skip
 
