@@ -96,8 +96,8 @@ def bounds():
     """Every knob of the optimisers that has a range, at the ends that belong to it."""
     for name, kind in get_type_hints(Recipe, include_extras=True).items():
         known = range_of(kind)
-        for end in () if known is None else (known.low, known.high):
-            if end in known:
+        for end in () if known is None else (known.low, known.high, 1e-300, 1e-20):
+            if end in known and (isinstance(end, int) or kind.__origin__ is float):
                 yield name, bool(end) if known == FLAG else end
 
 

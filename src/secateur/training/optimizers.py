@@ -83,6 +83,10 @@ def build(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     ]
 
 
+_STILL = 1e-30
+"""Rates up to here move no weight in float32, whatever the decay."""
+
+
 def _muon(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Filters and matrices by orthogonalised momentum; biases, norms, embeddings and the head by SGD.
 
@@ -100,7 +104,7 @@ def _muon(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     vectors = [p for n, p in named if p.ndim not in (2, 4) and not n.endswith("patches.bias")]
 
     def decay(rate: float) -> float:
-        return recipe.weight_decay / rate if rate else 0.0  # a group with rate 0 does not move at all
+        return recipe.weight_decay / rate if rate > _STILL else 0.0
 
     groups = [
         _group(early, recipe.bias_lr, decay(recipe.bias_lr), recipe.first_until),
