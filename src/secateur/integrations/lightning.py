@@ -46,7 +46,8 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     path, and what else `secateur.Recorder` takes (examples, classes, fields, data). ids, labels: where they are in a
     batch; by default (ids, ..., labels), or `id` and `label`. A run that goes on from a checkpoint goes on recording
-    where the checkpoint stood, in the middle of an epoch too.
+    where the checkpoint stood. Take one at the end of an epoch: in the middle of one Lightning starts a plain DataLoader
+    over, and the rest of that epoch's rows is not recorded.
     """
 
     def __init__(self, path: str | Path, *, ids: Part = first, labels: Part = last, **recording: Any) -> None:
