@@ -46,7 +46,7 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     path, and what else `secateur.Recorder` takes (examples, classes, fields, data). ids, labels: where they are in a
     batch; by default (ids, ..., labels), or `id` and `label`. A run that goes on from a checkpoint goes on recording
-    where the checkpoint stood. Take one at the end of an epoch: in the middle of one Lightning starts a plain DataLoader
+    where the checkpoint stood. Take one at the end of an epoch: in the middle of one Lightning starts a plain loader
     over, and the rest of that epoch's rows is not recorded.
     """
 
