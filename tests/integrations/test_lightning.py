@@ -186,3 +186,22 @@ class TestBadInput:
     def test_a_loader_with_another_sampler(self, tmp_path):
         with pytest.raises(SecateurError, match="sampler: the training loader has another; give it sampler=sampler"):
             fit(Module(), in_order(), tmp_path, [PruningCallback(Sampler("random", examples=N))])
+
+    @pytest.mark.parametrize("name, value, got", [
+        ("logits", torch.zeros(BATCH, 4, CLASSES), r"\(batch, classes\), one row an example, got shape \(8, 4, 3\)"),
+        ("logits", [[0.0]], r"\(batch, classes\), one row an example, got list"),
+        ("losses", torch.zeros(BATCH, 4), r"\(batch,\), one row an example, got shape \(8, 4\)"),
+        ("losses", torch.tensor(1.0), r"\(batch,\), one row an example, got shape \(\)"),
+    ])  # fmt: skip
+    def test_what_is_not_one_answer_a_row(self, tmp_path, name, value, got):
+        class Other(Module):
+            def training_step(self, batch, batch_idx):
+                return super().training_step(batch, batch_idx) | {name: value}
+
+        sampler = Sampler("random", examples=N)
+        loader = DataLoader(Rows(), BATCH, sampler=sampler)
+        with pytest.raises(SecateurError, match=f'training_step: expected "{name}" of shape {got}; for an answer'):
+            fit(Other(sampler), loader, tmp_path, [PruningCallback(sampler)])
+        if name == "logits":
+            with pytest.raises(SecateurError, match=f'training_step: expected "{name}" of shape {got}; for an answer'):
+                fit(Other(), in_order(), tmp_path, [recording(tmp_path)])

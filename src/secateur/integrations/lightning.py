@@ -46,7 +46,8 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     path, and what else `secateur.Recorder` takes (examples, classes, fields, data). ids, labels: where they are in a
     batch; by default (ids, ..., labels), or `id` and `label`. A run that goes on from a checkpoint goes on recording
-    where the checkpoint stood, in the middle of an epoch too.
+    where the checkpoint stood. Take one at the end of an epoch: in the middle of one Lightning starts a plain loader
+    over, and the rest of that epoch's rows is not recorded.
     """
 
     def __init__(self, path: str | Path, *, ids: Part = first, labels: Part = last, **recording: Any) -> None:
@@ -63,7 +64,7 @@ class RecorderCallback(Callback):  # type: ignore[misc]
     ) -> None:
         """Record one batch."""
         assert self.recorder is not None
-        self.recorder.batch(self.ids(batch), _returned(outputs, "logits"), self.labels(batch))
+        self.recorder.batch(self.ids(batch), _returned(outputs, "logits", 2), self.labels(batch))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch."""
@@ -155,9 +156,9 @@ class PruningCallback(Callback):  # type: ignore[misc]
         self.sampler.set_epoch(trainer.current_epoch + 1)
 
     def _report(self, outputs: Any, batch: Any) -> None:
-        losses, more = _returned(outputs, "losses"), {}
-        if isinstance(outputs, Mapping) and "logits" in outputs:
-            confidence, answers = outputs["logits"].detach().softmax(dim=-1).max(dim=-1)
+        losses, more = _returned(outputs, "losses", 1), {}
+        if "logits" in outputs:
+            confidence, answers = _returned(outputs, "logits", 2).softmax(dim=-1).max(dim=-1)
             more = {"correct": answers == self.labels(batch), "confidence": confidence}
         self.sampler.report(self.ids(batch), losses, **more)
 
@@ -176,9 +177,17 @@ def _asked(recording: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
     return {"partial": prunes} | dict(recording)
 
 
-def _returned(outputs: Any, name: str) -> Tensor:
-    """A part of what training_step returned."""
+def _returned(outputs: Any, name: str, axes: int) -> Tensor:
+    """A part of what training_step returned, with one row an example."""
     if not isinstance(outputs, Mapping) or name not in outputs:
-        got = ", ".join(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        got = ", ".join(map(str, outputs)) if isinstance(outputs, Mapping) else type(outputs).__name__
         raise SecateurError(f'training_step: expected it to return {{"loss": ..., "{name}": ...}}, got {got}')
-    return outputs[name].detach()
+    part = outputs[name]
+    if not isinstance(part, Tensor) or part.ndim != axes:
+        shape = "(batch, classes)" if axes == 2 else "(batch,)"
+        got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+        raise SecateurError(
+            f'training_step: expected "{name}" of shape {shape}, one row an example, got {got}; for an answer a token '
+            "return the mean over each row's tokens as its loss, and no logits"
+        )
+    return part.detach()
