@@ -162,7 +162,7 @@ def test_pruning_says_once_when_it_pays(tmp_path):
 def test_selecting_says_that_kept_rows_and_report_are_of_another_subset(pruned, tmp_path):
     out = shutil.copytree(pruned, tmp_path / "out")
     assert "still of another" not in run("select", out, "--keep", "0.3").output
-    assert f"{out / 'kept'} and report.html are still of another subset" in run("select", out, "--keep", "20").output
+    assert f"{out / 'kept'} and report.html still belong to another subset" in run("select", out, "--keep", "20").output
     run("report", out)
     page = (out / "report.html").read_text()
     assert 'id="load"' not in page  # kept/ does not hold what the page shows
@@ -293,7 +293,7 @@ def test_plan_tells_how_fine_tuning_would_go(pruned):
     asked = ["--start", pruned, "--reach", 0.5, "--kernel", "last-layer", "--net", "resnet9:0.25", "--epochs", 4, *FAST]
     told = run("plan", "digits", *asked, "--new-head").stdout
     assert re.search(
-        r"\nfine-tuning +(does not come to 0.5 in 100 steps|\d+ of 100 steps).*; by the last-layer kernel\n", told
+        r"\nfine-tuning +(does not reach 0.5 in 100 steps|\d+ of 100 steps).*; with the last-layer kernel\n", told
     )
     found = json.loads(run("plan", "digits", *asked, "--new-head", "--json").stdout)
     assert found["forecast"]["kernel"] == "last-layer"

@@ -205,3 +205,18 @@ class TestBadInput:
         if name == "logits":
             with pytest.raises(SecateurError, match=f'training_step: expected "{name}" of shape {got}; for an answer'):
                 fit(Other(), in_order(), tmp_path, [recording(tmp_path)])
+
+
+class KilledInAnEpoch(lightning.Callback):
+    def on_train_batch_start(self, trainer, *rest):
+        if trainer.global_step == 7:
+            raise KeyError("killed")
+
+
+def test_going_on_in_the_middle_of_an_epoch_of_a_plain_loader_is_refused(tmp_path):
+    """Lightning would start the loader over, and the last rows would never come."""
+    saving = lightning.callbacks.ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    with pytest.raises(KeyError, match="killed"):
+        fit(Module(), in_order(), tmp_path, [recording(tmp_path), saving, KilledInAnEpoch()], enable_checkpointing=True)
+    with pytest.raises(SecateurError, match="ckpt_path: .*middle of an epoch"):
+        fit(Module(), in_order(), tmp_path, [recording(tmp_path)], resume=tmp_path / "step=6.ckpt")

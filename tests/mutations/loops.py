@@ -73,8 +73,8 @@ LOOPS = [
     fault(
         "loops: under torchrun every rank selects by itself",
         "training/ranks.py",
-        "    if ranks() == 1:\n        return work()\n    told",
-        "    if True:\n        return work()\n    told",
+        "    if ranks() == 1:\n        joined",
+        "    if True:\n        joined",
         "tests/slow/test_ranks.py::test_every_rank_selects_and_gets_the_same",
     ),
     fault(
@@ -101,8 +101,8 @@ LOOPS = [
     fault(
         "loops: answers in a tuple are tracebacks",
         "integrations/answers.py",
-        '    if isinstance(outputs, Mapping) and "logits" in outputs:\n',
-        '    if outputs["logits"] is not None:\n',
+        "outputs if isinstance(outputs, (tuple, list)) else [outputs]",
+        "[outputs]",
         f"{ANSWERS}::test_a_model_that_answers_in_a_tuple_is_recorded",
     ),
     fault(

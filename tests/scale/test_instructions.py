@@ -413,7 +413,7 @@ def test_two_commands_from_shards_to_what_is_kept(made_up, tmp_path):
     out = tmp_path / "out"
     said = run(shards, "--out", out, "--subsets", SUBSETS)
     assert "12 of 12 rows" in said
-    assert "6 rows are in none" in said
+    assert "6 rows are in no subset" in said
     assert "--quality FILE" in said
     labels = measured(out, data, reward)
     (tmp_path / "q.csv").write_text("subset,quality\n" + "".join(f"{k},{v}\n" for k, v in labels.items()))
@@ -421,7 +421,7 @@ def test_two_commands_from_shards_to_what_is_kept(made_up, tmp_path):
     common += ("--text-embedding", "text", "--clusters", 4, "--components", 3)
     said = run(*common, "--keep", "0.2")
     assert "30 of 150 (20.0%), the best of 4 clusters" in said
-    assert "more than chance gives" in said
+    assert "better than chance" in said
     assert re.search(r"score +by ranks goes with clip .\d\.\d\d, reward\*10 \+0\.\d\d, length:caption", said)
     found = json.loads(run(*common, "--keep", 30, "--json"))
     assert found["kept"] == 30
@@ -434,4 +434,4 @@ def test_a_quality_of_chance_is_told_as_such(made_up, tmp_path):
     noise = np.random.default_rng(1).normal(size=SUBSETS)
     (tmp_path / "q.json").write_text(json.dumps(dict(enumerate(noise.tolist()))))
     said = run(shards, "--out", tmp_path / "o", "--quality", tmp_path / "q.json", "--keep", "9", "--clusters", 3)
-    assert "no more than chance gives: do not trust it" in said
+    assert "no better than chance: do not trust it" in said

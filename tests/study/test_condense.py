@@ -104,7 +104,7 @@ def test_training_on_it_tells_what_net_to_train_and_how_where_that_is_not_said(
     monkeypatch.setattr("secateur.study.train.plan_run", stop_there)
     with pytest.raises(KeyboardInterrupt):
         sc.train(condensed[0] / "synthetic", out=tmp_path / "out", threads=1, **asked)
-    said = f"condensed by dm with {SMALL}: few rows are few steps an epoch"
+    said = f"condensed by dm with {SMALL}: few rows mean few steps per epoch"
     assert (said in capsys.readouterr().err) == told
 
 
@@ -169,9 +169,7 @@ def test_a_stopped_run_is_judged_as_it_stands_where_as_many_steps_are_asked_for(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_at(patch, 5)
         sc.condense(train, test=test, out=tmp_path / "out", **asked)  # kept every second step: at 4
-    with pytest.raises(
-        WrongData, match=r"steps: .*out stands at step 4, and 3 would be a step back; ask for 4 \(--steps 4"
-    ):
+    with pytest.raises(WrongData, match=r"steps: .*out is already at step 4, beyond 3; use --steps 4"):
         sc.condense(train, test=test, out=tmp_path / "out", **asked | {"steps": 3})
     sc.condense(train, test=test, out=tmp_path / "out", **asked | {"steps": 4})
     sc.condense(train, test=test, out=tmp_path / "short", **asked | {"steps": 4})
@@ -183,14 +181,16 @@ def test_without_a_test_split_that_nothing_is_judged_is_told_before_it_is_learne
     sc.condense(few_digits[0], out=tmp_path / "out", **TINY | {"evaluate": True, "quiet": False})
     told = capsys.readouterr().err
     assert (
-        0 < told.index("no test split: the condensed set will not be judged") < told.index("condensing by dm: 6 of 6")
+        0
+        < told.index("no test split: the condensed set will not be evaluated")
+        < told.index("condensing by dm: 6 of 6")
     )
 
 
 @pytest.mark.parametrize(("steps", "told"), [(1000, True), (20, False)])
 def test_a_run_as_long_as_the_published_ones_is_told_of_shorter_ones(steps, told):
     real = Real.of(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-    assert any("as published; much is there" in line for line in before(DC(), steps, real, compiled=False)) == told
+    assert any("as published; most of the gain" in line for line in before(DC(), steps, real, compiled=False)) == told
 
 
 def test_mosaics_are_written_as_the_images_they_are_made_of_and_shown_as_they_are(few_digits, tmp_path):
@@ -287,7 +287,7 @@ def test_compiling_is_told_of_where_it_pays(side, steps, told, tmp_path, capsys)
     rows = np.random.default_rng(0).integers(0, 256, (8, side, side), dtype=np.uint8)
     asked = {"per_class": 1, "net": "convnet1:0.0625", "batch": 1, "evaluate": False, "augment": "off", "threads": 1}
     sc.condense((rows, np.arange(8) % 2), steps=steps, out=tmp_path / "out", **asked)
-    assert ("compiled (--compile, or" in capsys.readouterr().err) == told
+    assert ("compiled steps (--compile, or" in capsys.readouterr().err) == told
 
 
 @pytest.mark.parametrize(("more", "told"), [({}, True), ({"classify": 0.0}, False), ({"steps": 0}, False)])
@@ -338,7 +338,7 @@ def test_the_command_prints_for_people_and_machines(tmp_path):
     told = json.loads(run(*asked, "--json").stdout)
     assert told["rows"] == 10
     shown = run(*asked).stdout
-    assert "10 rows, 1 a class" in shown
+    assert "10 rows, 1 per class" in shown
     assert f"secateur train {tmp_path / 'out/synthetic'} --net {SMALL} --recipe sgd --epochs 300" in shown
     assert "1, 0.005 % of the published 20,000" in shown
     assert "fast, 1 x 1 nets" in shown
@@ -370,14 +370,14 @@ class TestBadInput:
             ({"method": "dd"}, "method: expected one of cafe, dc, dm, dsa, idm, got 'dd'"),
             ({"batch": 0}, "batch: expected a whole number from 1 .*, got 0"),
             ({"init": "reel"}, "init: expected one of mosaic, noise, real, the OUT folder of a subset, got 'reel'"),
-            ({"tiles": 2}, "tiles: dm has none; leave it out"),
+            ({"tiles": 2}, "tiles: dm has no such option; leave it out"),
             ({"method": "idm", "classify": -0.1}, "classify: expected a number in .*, got -0.1"),
             ({"method": "idm", "tiles": 0}, "tiles: expected a whole number from 1 .*, got 0"),
             ({"method": "idm", "tiles": 2, "per_class": 20}, "per_class: 20 mosaics of 4 are more than the"),
             ({"method": "cafe", "net": "mlp:0.1"}, "net: cafe aligns the blocks of a ConvNet"),
             ({"method": "dc"}, "a schedule is published for 1, 10, .* not for 2"),
-            ({"schedule": (1, 1)}, "schedule: dm has none, which is for dc, dsa and cafe"),
-            ({"method": "dc", "augment": "auto"}, "augment: dc varies nothing; .* is method dsa"),
+            ({"schedule": (1, 1)}, "schedule: dm has no schedule, only dc, dsa and cafe do"),
+            ({"method": "dc", "augment": "auto"}, "augment: dc does not augment; use method dsa"),
             ({"every": 0}, "every: expected a whole number from 1 .*, got 0"),
             ({"statistics": "cifar10"}, "statistics: those of cifar10 are for images of 3 channels"),
             ({"rate": -1.0}, "rate: expected a number in .*, got -1.0"),

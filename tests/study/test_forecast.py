@@ -172,7 +172,7 @@ def test_a_target_out_of_reach_says_the_lowest_loss(work, start):
     told = forecast(work, Goal(start, 0.3, "last-layer", new_head=True), run)
     assert (told.steps, told.seconds) == (None, None)
     assert told.told.startswith(
-        f"does not come to 0.3 in {run.steps} steps, the lowest loss forecast is {told.lowest:.3g}; allow more --epochs"
+        f"does not reach 0.3 in {run.steps} steps, the lowest forecast loss is {told.lowest:.3g}; allow more --epochs"
     )
 
 
@@ -181,10 +181,10 @@ def test_a_target_out_of_reach_says_the_lowest_loss(work, start):
     [
         ({"reach": 0.0}, "reach: expected a mean training loss above 0, in nats, got 0.0"),
         ({"reach": float("nan")}, "reach: expected a mean training loss above 0, in nats, got nan"),
-        ({"reach": None}, "reach: a forecast needs a target loss beside start, got none"),
-        ({"start": None}, "start: a forecast needs a trained net beside reach, got none"),
-        ({"start": None, "reach": None, "subset": "x"}, "subset: only the forecast looks at it"),
-        ({"start": None, "reach": None, "new_head": True}, "new_head: only the forecast looks at it"),
+        ({"reach": None}, "reach: a forecast needs a target loss with start, got none"),
+        ({"start": None}, "start: a forecast needs a trained net with reach, got none"),
+        ({"start": None, "reach": None, "subset": "x"}, "subset: only the forecast uses it"),
+        ({"start": None, "reach": None, "new_head": True}, "new_head: only the forecast uses it"),
         ({"kernel": "whole"}, "kernel: expected one of jacobian, last-layer, got 'whole'"),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_start_without_a_net_is_refused(work, tmp_path):
 
 def test_a_recipe_that_is_not_sgd_is_refused(work, start):
     run = plan_run(work, "", recipe="fast", **RUN)
-    with pytest.raises(SecateurError, match=r"^recipe: a forecast follows SGD, and fast trains by muon; pass sgd"):
+    with pytest.raises(SecateurError, match=r"^recipe: a forecast assumes SGD, and fast trains with muon; pass sgd"):
         forecast(work, Goal(start, 0.3, "jacobian", new_head=False), run)
 
 

@@ -33,13 +33,13 @@ def test_arrays_and_tables(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("", "holds no ids; name the file that does, or leave the option out"),
-        ("id\n", "holds no ids"),
-        ("-3\n1\n", "expected one id a line in .*, got '-3'"),  # is no header
+        ("", "contains no ids; give a file that does, or leave the option out"),
+        ("id\n", "contains no ids"),
+        ("-3\n1\n", "expected one id per line in .*, got '-3'"),  # is no header
         ("1.5\n1\n", "got '1.5'"),
         ("1\nx\n", "got 'x'"),
         ("name,id\na,3\n", "got 'a'"),
-        ("9" * 5000, "expected one id a line"),
+        ("9" * 5000, "expected one id per line"),
         ("10", "ids.txt: expected ids from 0 to 9, got 10"),
     ],
 )
@@ -58,7 +58,7 @@ def test_text_that_is_no_list_of_ids(tmp_path, text, said):
         (np.ones(10, bool), "expected ids, got a mask; np.flatnonzero"),
         (np.array([1, -1]), "expected ids from 0 to 9, got -1"),
         (np.array([2**63], np.uint64), "expected ids from 0 to 9, got 9223372036854775808"),
-        (np.array([]), "holds no ids"),
+        (np.array([]), "contains no ids"),
         (np.array([{"a": 1}], object), "could not be read as ids .*Python objects"),
         (np.array([(1, 2)], [("a", "i4"), ("b", "i4")]), "expected whole numbers"),
     ],

@@ -204,17 +204,17 @@ class TestBadInput:
         assert not (tmp_path / "out").exists()
 
     def test_a_class_of_which_nothing_was_mined(self, vectors, tmp_path):
-        said = "per_class: nothing was mined of class '[12]', so nothing can be condensed; mine more of it"
+        said = "per_class: no rows of class '[12]' were mined, so it cannot be condensed; mine more of it"
         with pytest.raises(SecateurError, match=said):
             sc.mine(*vectors, per_class=1, out=tmp_path, **HOW | {"top": None, "at_least": 0.8})
         assert (tmp_path / "mined").exists()
         assert not (tmp_path / "joint").exists()
 
     def test_more_rows_than_were_mined_where_they_start_from_them(self, again):
-        said = "per_class: 7 condensed rows would start from 7 mined ones, and of class '0' there are 6; ask for fewer"
+        said = "per_class: 7 condensed rows need 7 mined ones to start from, and class '0' has 6; use a smaller number"
         with pytest.raises(SecateurError, match=said):
             again(per_class=7)
-        with pytest.raises(SecateurError, match="2 condensed rows would start from 8 mined ones"):
+        with pytest.raises(SecateurError, match="2 condensed rows need 8 mined ones"):
             again(per_class=2, condense_with="idm:tiles=2")
-        with pytest.raises(SecateurError, match="7 condensed rows would start from 7 mined ones"):
+        with pytest.raises(SecateurError, match="7 condensed rows need 7 mined ones to start from"):
             again(per_class=7, condense_with="idm")

@@ -291,11 +291,11 @@ class TestBadInput:
 
     def test_a_recording_without_a_net(self, few_digits, tmp_path, pruned):
         shutil.copytree(pruned / "recording.zarr", tmp_path / "loop/recording.zarr")
-        message = r"recording: .*loop holds no net .*; `secateur record DATA --out .*loop` trains one"
+        message = r"recording: .*loop holds no fully trained net .*; `secateur record DATA --out .*loop` trains one"
         self.refused(few_digits, tmp_path, message, recording=tmp_path / "loop")
 
     def test_more_rows_than_a_class_has(self, few_digits, tmp_path, pruned):
-        message = "per_class: 60 is more than the .* rows of class .*, so no coreset is as large; ask for"
+        message = "per_class: 60 is more than the .* rows of class .*, so no coreset can have that size; use"
         self.refused(few_digits, tmp_path, message, recording=pruned, per_class=60, init="noise")
 
 

@@ -161,7 +161,7 @@ def test_a_few_steps_from_it_do_better_than_from_nothing(imitated, few_digits, t
 def test_the_command_says_how_to_go_on(pruned, tmp_path):
     asked = ["--objective", "imitate", "--teacher", pruned, "--net", "resnet9:0.25", "--epochs", "1"]
     told = command("train", "digits", *asked, "--out", tmp_path, "--recipe", "sgd").stdout
-    assert "not tested: the head does not learn; go on with --start" in told
+    assert "not tested: the head is not trained; continue with --start" in told
     again = json.loads(command("train", "digits", *asked, "--out", tmp_path, "--recipe", "sgd", "--json").stdout)
     assert again["accuracy"] is None
 
@@ -192,5 +192,5 @@ class TestBadInput:
             sc.train("digits", objective="imitate", net="mlp", out=tmp_path, quiet=True)
 
     def test_a_teacher_that_is_to_answer_too(self, pruned, tmp_path):
-        with pytest.raises(SecateurError, match="distill: objective imitate does not ask its teacher for answers"):
+        with pytest.raises(SecateurError, match="distill: objective imitate does not use the teacher's answers"):
             sc.train("digits", objective="imitate", teacher=pruned, distill="a=0.5", out=tmp_path, quiet=True)

@@ -19,12 +19,12 @@ P = ParamSpec("P")
 
 
 _DEBUG = "SECATEUR_TRACEBACK"
-"""Set in the environment, it lets unforeseen errors show where they come from."""
+"""Environment variable: if set, unexpected errors print their traceback."""
 
 
 def _unforeseen(error: Exception) -> typer.Exit:
-    """What the machine refused is an error like any other; the rest is a bug of ours, and says so."""
-    if isinstance(error, BrokenPipeError) and error.filename is None:  # who read our output has enough of it
+    """Report system errors (full disk, no permission) as ordinary errors, and anything else as a bug."""
+    if isinstance(error, BrokenPipeError) and error.filename is None:  # the reader of our output has closed the pipe
         _hush()
         return typer.Exit(128 + signal.SIGPIPE)
     if (told := described(error)) is not None:
@@ -37,7 +37,7 @@ def _unforeseen(error: Exception) -> typer.Exit:
 
 
 def _hush() -> None:
-    """Nothing more goes to standard output where it cannot be written, at the end of the process either."""
+    """Send standard output to devnull if it cannot be written, so that the flush at exit does not fail either."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -46,17 +46,17 @@ def _hush() -> None:
 
 
 def _steady() -> None:
-    """Output never fails for what is in it, or because nobody listens: what has no character here is escaped."""
+    """Make sure printing never fails: escape characters the encoding lacks, and replace closed streams."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by who started us
+        if stream is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def with_manners(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors are one line and exit code 2, an interrupt says how to go on, and a bug of ours exits with 70."""
+    """Print errors as one line and exit with 2, say how to resume after an interrupt, and exit with 70 on a bug."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -71,7 +71,7 @@ def with_manners(command: Callable[P, None]) -> Callable[P, None]:
                 raise
             raise _unforeseen(error) from None
         except KeyboardInterrupt:
-            sys.stderr.write("\nstopped; run the same command again and it goes on from where it was last kept\n")
+            sys.stderr.write("\nstopped; run the same command again to resume from the last checkpoint\n")
             raise typer.Exit(130) from None
 
     return run
@@ -79,7 +79,7 @@ def with_manners(command: Callable[P, None]) -> Callable[P, None]:
 
 app = typer.Typer(
     name="secateur",
-    help="Prune training data: keep the part worth training on, train on it, and see what it cost.",
+    help="Prune training data: keep the part worth training on, train on it, and see what it costs.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -103,7 +103,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(with_manners(telling_ranges(command)))
 
-group = typer.Typer(help="Prune embeddings by the shard, here or on Ray.", no_args_is_help=True, rich_markup_mode=None)
+group = typer.Typer(help="Prune sharded embeddings, locally or on Ray.", no_args_is_help=True, rich_markup_mode=None)
 STAGES = (scale.embed, scale.cluster, scale.filter, scale.dedup, scale.density, scale.prototypes)
 for command in (*STAGES, scale.select, scale.prune, instructions.instructions):
     group.command()(with_manners(telling_ranges(command)))

@@ -12,7 +12,7 @@ from secateur.ranges import AMOUNT, NONE_OR_SOME, SOME, Range, plain_number
 
 
 def parse_schedule(text: str | None) -> tuple[int, int] | None:
-    """Matches a net, and epochs between two.
+    """Parse MATCHES,EPOCHS: matches per net, and epochs between two matches.
 
     >>> parse_schedule("10,50"), parse_schedule(None)
     ((10, 50), None)
@@ -24,7 +24,7 @@ def parse_schedule(text: str | None) -> tuple[int, int] | None:
     except ValueError:
         matches, epochs = -1, -1
     if matches not in SOME or epochs not in NONE_OR_SOME:
-        raise SecateurError(f"schedule: expected MATCHES,EPOCHS, at least one match, such as 10,50, got {text!r}")
+        raise SecateurError(f"schedule: expected MATCHES,EPOCHS with at least one match, such as 10,50, got {text!r}")
     return int(matches), int(epochs)
 
 
@@ -32,76 +32,87 @@ def parse_schedule(text: str | None) -> tuple[int, int] | None:
 def condense(
     data: o.Data = "digits",
     *,
-    per_class: Annotated[int, SOME, typer.Option(help="synthetic rows of each class")],
-    method: Annotated[str, typer.Option(help="dm, dc, dsa, cafe or idm; dm is the cheapest, and takes vectors")] = "dm",
+    per_class: Annotated[int, SOME, typer.Option(help="synthetic rows per class")],
+    method: Annotated[
+        str, typer.Option(help="dm, dc, dsa, cafe or idm; dm is the cheapest, and also accepts vectors")
+    ] = "dm",
     steps: Annotated[
         int | None,
         NONE_OR_SOME,
-        typer.Option(help="by default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe"),
+        typer.Option(help="optimisation steps; default 20,000 for dm and idm, 1,000 for dc and dsa, 2,000 for cafe"),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="noise, real, mosaic or the OUT of a subset; by default the method's own"),
+        typer.Option(
+            help="start from noise, real, mosaic or the OUT folder of a subset; depends on the method by default"
+        ),
     ] = None,
     net: Annotated[
-        str | None, typer.Option(help="the net to condense with: convnet1 to 5 by size, for vectors mlp")
+        str | None,
+        typer.Option(help="the net to condense with: convnet1 to convnet5, chosen by image size; mlp for vectors"),
     ] = None,
     augment: Annotated[
-        str | None, typer.Option(help="off, auto, or families as color_crop_cutout_flip_scale_rotate")
+        str | None, typer.Option(help="off, auto, or a list of families such as color_crop_cutout_flip_scale_rotate")
     ] = None,
     rate: Annotated[
         float | None,
         Range(0, 1e30, above=True),
-        typer.Option(help="how far rows move a step; 1 for dm, 0.2 for idm, 0.1 for the others"),
+        typer.Option(help="learning rate of the synthetic rows; 1 for dm, 0.2 for idm, 0.1 for the others"),
     ] = None,
-    batch: Annotated[int | None, SOME, typer.Option(help="real rows of each class a step, 256 by default")] = None,
+    batch: Annotated[int | None, SOME, typer.Option(help="real rows per class and step, 256 by default")] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="MATCHES,EPOCHS of each net of dc and dsa; published for some --per-class; of cafe at most"),
+        typer.Option(help="MATCHES,EPOCHS per net for dc and dsa, known for some --per-class; an upper limit for cafe"),
     ] = None,
     tiles: Annotated[
         int | None,
         Range(1, 64, whole=True),
-        typer.Option(help="of idm: images in one, a side; 2, and 1 below 16 pixels"),
+        typer.Option(help="idm: tiles per side of an image; 2, or 1 below 16 pixels"),
     ] = None,
     classify: Annotated[
-        float | None, AMOUNT, typer.Option(help="of idm: the weight of cross-entropy; 0.5, and 0.1 from 50 a class on")
+        float | None, AMOUNT, typer.Option(help="idm: weight of the cross-entropy; 0.5, or 0.1 from 50 rows per class")
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="faster steps after a minute of compiling; on a CPU with a C++ compiler")
+        bool, typer.Option("--compile", help="faster steps after a minute of compiling; needs a C++ compiler on a CPU")
     ] = False,
     statistics: Annotated[
-        str, typer.Option(help="to normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
+        str, typer.Option(help="normalise with: data, mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet")
     ] = "data",
     every: Annotated[
-        int | None, SOME, typer.Option(help="steps between two checkpoints, with the images so far; 100, or a tenth")
+        int | None, SOME, typer.Option(help="steps between checkpoints of the images; 100, or a tenth of the steps")
     ] = None,
     sets: Annotated[
-        int, Range(1, 1_000, whole=True), typer.Option(help="learn so many sets apart; the papers judge 5")
+        int,
+        Range(1, 1_000, whole=True),
+        typer.Option(help="how many sets to learn independently; the papers evaluate 5"),
     ] = 1,
-    nets: Annotated[str | None, typer.Option(help="nets to judge with, separated by ; as convnet3;resnet9;mlp")] = None,
+    nets: Annotated[
+        str | None, typer.Option(help="nets to evaluate with, separated by semicolons, such as convnet3;resnet9;mlp")
+    ] = None,
     repeats: Annotated[
-        int, Range(1, 1_000, whole=True), typer.Option(help="nets trained on each set; the papers take 20")
+        int, Range(1, 1_000, whole=True), typer.Option(help="nets to train on each set; the papers use 20")
     ] = 3,
     eval_epochs: Annotated[
         int | None,
         NONE_OR_SOME,
-        typer.Option(help="epochs of judging, and one more as published; 1000 varied, else 300"),
+        typer.Option(help="evaluation epochs, plus one as published; 1000 with augmentation, else 300"),
     ] = None,
     eval_augment: Annotated[
-        str | None, typer.Option(help="augmentation of judging, several as 'auto;off'; the method's by default")
+        str | None, typer.Option(help="evaluation augmentation, several as 'auto;off'; the method's own by default")
     ] = None,
     recording: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="judge beside coresets by the features and scores of a recorded run"),
+        typer.Option(metavar="OUT", help="compare with coresets chosen by the features and scores of a recorded run"),
     ] = None,
     soft: Annotated[
-        bool, typer.Option("--soft", help="train nets with the soft labels of the net of --recording, too")
+        bool, typer.Option("--soft", help="also train nets on soft labels from the net of --recording")
     ] = False,
-    evaluate: Annotated[bool, typer.Option(help="train nets on the result and on coresets of the same size")] = True,
+    evaluate: Annotated[
+        bool, typer.Option(help="train nets on the result and on coresets of the same size, and compare them")
+    ] = True,
     job: o.Job,
 ) -> None:
-    """Condense a data set into a few synthetic rows a class; writes OUT/synthetic and judges it beside coresets."""
+    """Condense a data set into a few synthetic rows per class; writes OUT/synthetic and compares it with coresets."""
     matches = parse_schedule(schedule)
     from secateur.study.condense import condense as run
 
@@ -129,7 +140,7 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     about = held.about(job.out / "synthetic.safetensors")
     show.pairs(
         [
-            ["condensed", f"{len(held.labels)} rows, {held.per_class} a class{_cut(held)}"],
+            ["condensed", f"{len(held.labels)} rows, {held.per_class} per class{_cut(held)}"],
             ["data", str(job.out / "synthetic")],
             ["steps", _steps(about)],
             ["to train", f"secateur train {job.out / 'synthetic'} {TRAINED.format(about['net'])} --out OUT"],
@@ -140,7 +151,7 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
     how = "; ".join(_augmented(name, about) for name, about in found["about"]["augments"].items())
     title = f"\naccuracy on the test split; {found['about']['protocol']}; {how}"
     if soft := found["teacher"] is not None:
-        title += f"; the teacher of soft labels itself: {found['teacher']:.2%}, and it agrees about "
+        title += f"; the soft-label teacher itself: {found['teacher']:.2%}, and it agrees with the labels of "
         title += f"{found['teacher_agrees']:.0%} of the condensed rows"
     rows = [
         [
@@ -159,7 +170,7 @@ def _tell(held: Any, job: o.Job, *, evaluate: bool) -> None:
 
 
 def _steps(about: dict[str, Any]) -> str:
-    """Those done beside the published ones.
+    """The steps done, compared with the published number.
 
     >>> _steps({"method": "dm", "step": 500}), _steps({"method": "dc", "step": 1000})
     ('500, 2.5 % of the published 20,000', '1,000, as published')
@@ -183,11 +194,11 @@ def _numbers(line: dict[str, Any], mean: str, prefix: str) -> list[str]:
 
 
 def _cut(held: Any) -> str:
-    return "" if held.tiles == 1 else f"; cut apart, {len(held.expanded().labels)} to train on"
+    return "" if held.tiles == 1 else f"; cut into tiles, {len(held.expanded().labels)} to train on"
 
 
 def _augmented(name: str, about: dict[str, Any]) -> str:
-    """One augmentation of judging, in words.
+    """Describe one evaluation augmentation.
 
     >>> _augmented("auto", {"families": ["crop", "scale"], "epochs": 1001})
     'auto: 1001 epochs, crop+scale'

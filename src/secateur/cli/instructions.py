@@ -13,27 +13,38 @@ def instructions(
     shards: Shards,
     *,
     quality: Annotated[
-        str | None, typer.Option(help="CSV, parquet or JSON with subset and quality, higher is better: the second run")
+        str | None,
+        typer.Option(
+            help="for the second run: CSV, parquet or JSON with columns subset and quality (higher is better)"
+        ),
     ] = None,
-    keep: Annotated[str | None, typer.Option(help="0.3 is a fraction, 500 a count; with --quality")] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="how many rows to keep: 0.3 is a fraction, 500 a count; use with --quality")
+    ] = None,
     indicators: Annotated[
         str,
         typer.Option(
-            help="what else tells of a row, with commas: columns, length:COLUMN of a text, package.module:function; "
-            "times a factor as reward*10"
+            help="further inputs, separated by commas: a column, length:COLUMN of a text, package.module:function; "
+            "scale one with a factor, such as reward*10"
         ),
     ] = "",
-    text_embedding: Annotated[str | None, typer.Option(help="a second column of embeddings, of the texts")] = None,
+    text_embedding: Annotated[str | None, typer.Option(help="a second column, of text embeddings")] = None,
     subsets: Annotated[int | None, typer.Option(help="subsets to measure; 30 by default")] = None,
-    clusters: Annotated[int, typer.Option(help="the best of each are kept")] = 10,
+    clusters: Annotated[int, typer.Option(help="number of clusters; the best rows of each are kept")] = 10,
     cluster_by: Annotated[str, typer.Option(help="spectral, or k-means for more than 20,000 rows")] = "spectral",
-    components: Annotated[int, typer.Option(help="numbers each embedding is brought down to")] = 6,
-    pca: Annotated[str, typer.Option(help="fitted on all rows, or on each subset as the official code does")] = "all",
-    features: Annotated[str, typer.Option(help="standard, or given as in the paper")] = "standard",
-    labels: Annotated[str, typer.Option(help="the quality made standard, or as given in the paper")] = "standard",
-    attention: Annotated[str, typer.Option(help="inside a subset, or across as the official code does")] = "inside",
-    epochs: Annotated[int, typer.Option(help="that the selector is trained for")] = 20,
-    lr: Annotated[float, typer.Option(help="its learning rate")] = 0.01,
+    components: Annotated[int, typer.Option(help="PCA components kept of each embedding")] = 6,
+    pca: Annotated[str, typer.Option(help="fit PCA on all rows, or on each subset as the official code does")] = "all",
+    features: Annotated[
+        str, typer.Option(help="standard (standardised), or given (as they are, as in the paper)")
+    ] = "standard",
+    labels: Annotated[
+        str, typer.Option(help="standard (standardise the quality), or given (as it is, as in the paper)")
+    ] = "standard",
+    attention: Annotated[
+        str, typer.Option(help="inside each subset, or across subsets as the official code does")
+    ] = "inside",
+    epochs: Annotated[int, typer.Option(help="training epochs of the selector")] = 20,
+    lr: Annotated[float, typer.Option(help="learning rate of the selector")] = 0.01,
     write: Write = "",
     id: Id = "id",
     embedding: Embedding = "embedding",
@@ -44,7 +55,7 @@ def instructions(
     force: o.Force = False,
     json: o.AsJson = False,
 ) -> None:
-    """Choose instruction data by a selector that learns from subsets whose quality you measure."""
+    """Choose instruction data with a selector that learns from subsets whose quality you measure."""
     from secateur import scale as s
 
     how = s.Selecting(components, pca, features, attention, labels, epochs, lr, clusters, cluster_by)
@@ -61,8 +72,8 @@ def instructions(
 
 
 def _lines(found: Any) -> list[list[str]]:
-    """What was done, and what comes next."""
-    left = f"; {found.left_over} rows are in none" if found.left_over else ""
+    """What was done, and the next step."""
+    left = f"; {found.left_over} rows are in no subset" if found.left_over else ""
     lines = [["subsets", f"{found.subsets} of {found.size:,} rows, in {found.dealt}/subsets{left}"]]
     if found.kept is None:
         return [
@@ -70,9 +81,7 @@ def _lines(found: Any) -> list[list[str]]:
             ["next", "fine-tune a model on each subset, measure it, and write a file of `subset,quality`, as `0,0.71`"],
             ["then", "the same command with --quality FILE --keep 0.1"],
         ]
-    learned = (
-        "more than chance gives" if found.correlation > found.chance else "no more than chance gives: do not trust it"
-    )
+    learned = "better than chance" if found.correlation > found.chance else "no better than chance: do not trust it"
     leans = ", ".join(f"{name} {value:+.2f}" for name, value in found.leanings.items())
     return [
         *lines,

@@ -86,7 +86,7 @@ def record(
     eval_pass: o.EvalPass = False,
     job: o.Job,
 ) -> None:
-    """Watch a short training run and write down what it says about each example."""
+    """Record the predictions and losses of each example during a short training run."""
     from secateur.study.record import record as run
 
     wanted = None if fields is None else o.split_list(fields)
@@ -140,10 +140,8 @@ def select(
     else:
         show.pairs([["kept", f"{len(subset)} of {subset.provenance['of']}"], ["in", str(out / "subset.parquet")]])
     if Out(out).kept not in (None, subset.digest):
-        told = (
-            f"{out / 'kept'} and report.html are still of another subset: `secateur prune DATA --out {out}` with this "
-        )
-        typer.echo(f"{told}method and keep writes both, and records nothing again", err=True)
+        told = f"{out / 'kept'} and report.html still belong to another subset: `secateur prune DATA --out {out}` "
+        typer.echo(f"{told}with this method and keep rewrites both, without recording again", err=True)
 
 
 @o.works_on_data
@@ -159,16 +157,18 @@ def train(
     adversary: o.Adversary = "off",
     rule: Annotated[
         str | None,
-        typer.Option(help="choose each epoch anew, for --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"),
+        typer.Option(
+            help="choose examples anew each epoch, with --epochs (no --budget): infobatch:drop=0.3, random:keep=0.5"
+        ),
     ] = None,
     objective: Annotated[
         str,
         typer.Option(
-            help="what to train for: supervised:entropy=0.2, filtered:passing=0.5, beta, imitate, progressive"
+            help="training objective: supervised:entropy=0.2, filtered:passing=0.5, beta, imitate, progressive"
         ),
     ] = "supervised",
-    start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to go on from")] = None,
-    unlabelled: Annotated[str | None, typer.Option(help="DATA whose labels, if any, are not looked at")] = None,
+    start: Annotated[Path | None, typer.Option(help="the OUT folder or model file of a net to start from")] = None,
+    unlabelled: Annotated[str | None, typer.Option(help="DATA to use without its labels, if it has any")] = None,
     difficulty: Annotated[Path | None, typer.Option(help="an OUT folder with features, for supervised:entropy")] = None,
     net: o.Net = None,
     recipe: o.Recipe = "fast",
@@ -188,7 +188,7 @@ def train(
     if job.json:
         show.as_json(result.as_json())
         return
-    accuracy = "not tested: the head does not learn; go on with --start"
+    accuracy = "not tested: the head is not trained; continue with --start"
     if result.per_class:
         accuracy = _accuracy(result.accuracy, result.worst_class, result.robust)
     work = f"{result.steps} steps on {result.kept} of {result.of} examples in {result.seconds:.0f} s"
@@ -196,9 +196,9 @@ def train(
         work = f"{result.steps} steps, {result.examples} visits by {result.rule} among {result.kept} of {result.of} "
         work += f"examples, in {result.seconds:.0f} s"
     if result.distill is not None:
-        work += f", taught with {', '.join(f'{name}={value:g}' for name, value in result.distill.items())}"
+        work += f", distilled with {', '.join(f'{name}={value:g}' for name, value in result.distill.items())}"
     if result.objective is not None:
-        work += f", for {result.objective}: {result.examples} visits"
+        work += f", objective {result.objective}: {result.examples} visits"
     if result.start is not None:
         work += f", from {result.start}"
     sure = [] if result.ece is None else [["calibration", _calibration(result.ece, result.selective)]]
@@ -208,7 +208,7 @@ def train(
 
 
 def _calibration(ece: float, selective: float | None) -> str:
-    return f"off by {ece:.2%} (ECE); {selective:.2%} of the 80 % it is surest of"
+    return f"off by {ece:.2%} (ECE); {selective:.2%} accuracy on the 80 % it is most confident about"
 
 
 @o.works_on_data
@@ -218,12 +218,12 @@ def slim(
     *,
     flops: Annotated[float, PART, typer.Option(help="the fraction of its multiply-adds to keep")],
     rank: Annotated[
-        str, typer.Option(help="which units stay: r2d2, representative, data, magnitude or random")
+        str, typer.Option(help="which units to keep: r2d2, representative, data, magnitude or random")
     ] = "r2d2",
-    sample: Annotated[int, ROWS, typer.Option(help="how many rows to look at")] = 1000,
+    sample: Annotated[int, ROWS, typer.Option(help="how many rows to use")] = 1000,
     job: o.Job,
 ) -> None:
-    """Make a trained net cheaper without training: take out hidden units, by its weights and unlabelled rows."""
+    """Make a trained net cheaper without training: remove hidden units, based on its weights and unlabelled rows."""
     from secateur.study.slim import slim as run
 
     found = run(model, data, flops=flops, rank=rank, sample=sample, **job.options)
@@ -242,18 +242,20 @@ def slim(
 @o.works_on_data
 def mine(
     data: o.Data,
-    pool: Annotated[str, typer.Argument(help="DATA whose labels, if any, are not looked at")],
+    pool: Annotated[str, typer.Argument(help="DATA to use without its labels, if it has any")],
     *,
-    top: Annotated[int | None, ROWS, typer.Option(help="take so many rows of each class, the surest")] = None,
+    top: Annotated[
+        int | None, ROWS, typer.Option(help="how many rows to take per class, the most confident first")
+    ] = None,
     at_least: Annotated[
-        float | None, SHARE, typer.Option(help="take rows of this confidence: cosine to the class mean")
+        float | None, SHARE, typer.Option(help="take rows of at least this confidence, the cosine to the class mean")
     ] = None,
     per_class: Annotated[
-        int | None, SOME, typer.Option(help="condense what was mined to so many rows of each class; writes OUT/joint")
+        int | None, SOME, typer.Option(help="condense the mined rows to this many per class; writes OUT/joint")
     ] = None,
     condense_with: Annotated[
         str | None,
-        typer.Option(help="how: a method of `condense` with knobs, as dm:steps=2000,batch=64; dm unless told"),
+        typer.Option(help="a method of `condense` with its knobs, such as dm:steps=2000,batch=64; dm by default"),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="the OUT folder or model file of a net; trained on DATA by default")
@@ -263,7 +265,7 @@ def mine(
     epochs: o.Epochs = None,
     job: o.Job,
 ) -> None:
-    """Label the rows of a pool that are like the labelled ones; writes OUT/mined, to be trained on."""
+    """Label the rows of a pool that are similar to the labelled ones; writes OUT/mined to train on."""
     from secateur.study.mine import mine as run
 
     mined = run(
@@ -274,5 +276,5 @@ def mine(
     if job.json:
         show.as_json({"out": str(job.out), "mined": len(mined), "of": of, "per_class": per_class, **mined.provenance})
         return
-    joint = [] if per_class is None else [["condensed", f"{per_class} a class, in {job.out / 'joint'}"]]
+    joint = [] if per_class is None else [["condensed", f"{per_class} per class, in {job.out / 'joint'}"]]
     show.pairs([["mined", f"{len(mined)} of {of} rows"], ["data", str(job.out / "mined")], *joint])

@@ -1,4 +1,4 @@
-"""The options that commands share, and how their text is read."""
+"""Options that commands share, and how they are parsed."""
 
 import inspect
 from collections.abc import Callable
@@ -18,58 +18,60 @@ _HELP_DATA = "digits (bundled), a folder of images by class, parquet files or a 
 Data = Annotated[str, typer.Argument(help=_HELP_DATA)]
 OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="the folder of an earlier run")]
 Out = Annotated[Path, typer.Option(help="folder for everything the command writes")]
-Seed = Annotated[int, SEED, typer.Option(help="where every random stream starts")]
+Seed = Annotated[int, SEED, typer.Option(help="random seed")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Threads = Annotated[int | None, THREADS, typer.Option(help="processor threads for training")]
+Threads = Annotated[int | None, THREADS, typer.Option(help="CPU threads for training")]
 Force = Annotated[bool, typer.Option("--force", help="start over: delete what an earlier run wrote to OUT")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON, and no progress")]
 
-Input = Annotated[str | None, typer.Option(help="the input column; guessed where there is no doubt")]
-Label = Annotated[str | None, typer.Option(help="the label column; guessed where there is no doubt")]
+Input = Annotated[str | None, typer.Option(help="the input column; detected if only one can be meant")]
+Label = Annotated[str | None, typer.Option(help="the label column; detected if only one can be meant")]
 Split = Annotated[str | None, typer.Option(help="the split to prune")]
 Test = Annotated[str | None, typer.Option(help="the split to test on")]
-Size = Annotated[int | None, SIDE, typer.Option(help="bring images to squares of this side")]
+Size = Annotated[int | None, SIDE, typer.Option(help="resize images to squares of this side, in pixels")]
 OnRare = Annotated[
     str, typer.Option(help="classes with a single example: stop, keep them, or drop their rows and list them")
 ]
 OnBad = Annotated[str, typer.Option(help="rows that cannot be read: stop, or skip and list them")]
-Memory = Annotated[str | None, typer.Option(help="what decoded rows may take, as 8G; above, they are streamed")]
-Cache = Annotated[Path | None, typer.Option(help="where `datasets` keeps its copy of parquet and hub data")]
+Memory = Annotated[
+    str | None, typer.Option(help="memory limit for decoded rows, such as 8G; above it, rows are streamed")
+]
+Cache = Annotated[Path | None, typer.Option(help="where `datasets` caches parquet and hub data")]
 
 Net = Annotated[
     str | None,
     typer.Option(help="a net by name, NAME:WIDTH, vit_tiny:tokens=0.7, timm:NAME or package.module:function"),
 ]
-Recipe = Annotated[str, typer.Option(help="how it trains: sgd, fast or paper, with changes as fast:lr=0.1,crop=4")]
-RecordRecipe = Annotated[str, typer.Option(help="how the run that is watched trains")]
+Recipe = Annotated[str, typer.Option(help="how to train: sgd, fast or paper, with changes such as fast:lr=0.1,crop=4")]
+RecordRecipe = Annotated[str, typer.Option(help="how to train the recorded run")]
 RecordEpochs = Annotated[
     int | None,
     SOME,
-    typer.Option(help="epochs to record; the recipe's, or half of them where the method needs no more"),
+    typer.Option(help="epochs to record; by default the recipe's, or half of them if the method needs no more"),
 ]
-Epochs = Annotated[int | None, SOME, typer.Option(help="epochs of full training, which budgets are counted from")]
+Epochs = Annotated[int | None, SOME, typer.Option(help="epochs of full training, on which budgets are based")]
 Budget = Annotated[str, typer.Option(help="how long a pruned run trains: epochs, steps or balanced")]
 Distill = Annotated[
     str,
-    typer.Option(help="how much the teacher is heard: auto, off, or a=0.95,t=4 (and mixup=, cutmix=, views=, top=)"),
+    typer.Option(help="distillation strength: auto, off, or a=0.95,t=4 (also mixup=, cutmix=, views=, top=)"),
 ]
 Adversary = Annotated[
-    str, typer.Option(help="perturb what is trained on: off, l2:eps=0.5,steps=3 or linf:eps=8/255 (of the pixel range)")
+    str, typer.Option(help="train on perturbed rows: off, l2:eps=0.5,steps=3 or linf:eps=8/255 (of the pixel range)")
 ]
 Method = Annotated[
     str | None,
     typer.Option(
-        help="see `secateur methods`; knobs after a colon, as dual:c_d=4; by default dual:per_class=1, without labels "
-        "k-center"
+        help="see `secateur methods`; knobs after a colon, such as dual:c_d=4; default dual:per_class=1, "
+        "or k-center without labels"
     ),
 ]
-Keep = Annotated[str, typer.Option(help="0.3 is a fraction, 500 a count")]
+Keep = Annotated[str, typer.Option(help="how many to keep: 0.3 is a fraction, 500 a count")]
 MinPerClass = Annotated[
     int | None,
     NONE_OR_ROWS,
     typer.Option(
-        help="each class keeps at least so many, or all it has; by default 1 for methods that choose inside classes, "
-        "if that many rows are kept"
+        help="keep at least this many of each class, or all it has; default 1 for methods that choose inside classes, "
+        "if enough rows are kept"
     ),
 ]
 Features = Annotated[
@@ -79,9 +81,11 @@ Features = Annotated[
         "themselves, timm:NAME, transformers:NAME or package.module:function"
     ),
 ]
-MustKeep = Annotated[Path | None, typer.Option(help="file of ids that stay: text, .npy or .parquet")]
-Exclude = Annotated[Path | None, typer.Option(help="file of ids that go: text, .npy or .parquet")]
-EvalPass = Annotated[bool, typer.Option("--eval-pass", help="record a clean second pass in place of the training pass")]
+MustKeep = Annotated[Path | None, typer.Option(help="file of ids to keep: text, .npy or .parquet")]
+Exclude = Annotated[Path | None, typer.Option(help="file of ids to leave out: text, .npy or .parquet")]
+EvalPass = Annotated[
+    bool, typer.Option("--eval-pass", help="record a separate evaluation pass instead of the training pass")
+]
 
 
 def parse_keep(text: str) -> int | float:
@@ -118,7 +122,7 @@ def parse_memory(text: str | None) -> int | None:
 
 
 def telling_ranges(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, the help of its numbers ending in what they may be."""
+    """The command, with the allowed range at the end of the help of each number."""
     for parameter in inspect.signature(command).parameters.values():
         known = range_of(parameter.annotation)
         for option in getattr(parameter.annotation, "__metadata__", ()):
@@ -129,11 +133,11 @@ def telling_ranges(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class Job:
-    """The options that every command on a data set takes: how to read it, and where and how to work."""
+    """The options of every command on a data set: how to read it, and where and how to work."""
 
     json: bool
     out: Path
-    options: dict[str, Any]  # as the functions of study take them
+    options: dict[str, Any]  # as the functions of study expect them
 
 
 _SHARED: dict[str, tuple[Any, Any]] = {
@@ -170,7 +174,7 @@ def works_on_data(command: Callable[..., None]) -> Callable[..., None]:
 def with_options(
     run: Callable[..., None], command: Callable[..., Any], shared: dict[str, tuple[Any, Any]]
 ) -> Callable[..., None]:
-    """`run` with the name, help and options of the command, but for its `job`, and the shared ones after them."""
+    """`run` with the name, help and options of the command, except `job`, followed by the shared options."""
     own = [p for name, p in inspect.signature(command).parameters.items() if name != "job"]
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -184,7 +188,7 @@ def with_options(
 
 
 def split_list(text: str) -> list[str]:
-    """Names separated by commas; a comma behind a colon belongs to the name's knobs.
+    """Split names at commas; a comma after a colon belongs to the name's knobs.
 
     >>> split_list("dual,el2n:epochs=5,ccs"), split_list("dual:c_d=4,window=8,el2n")
     (['dual', 'el2n:epochs=5', 'ccs'], ['dual:c_d=4,window=8', 'el2n'])

@@ -1,4 +1,4 @@
-"""`secateur plan`: how hard a data set is, and what pruning it, or fine-tuning on it, would take."""
+"""`secateur plan`: how hard a data set is, and what pruning it, or fine-tuning on it, would cost."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,8 @@ def plan(
     method: o.Method = None,
     net: o.Net = None,
     recipe: Annotated[
-        str | None, typer.Option(help="how it trains: fast by default, sgd for a forecast; with changes as sgd:lr=0.3")
+        str | None,
+        typer.Option(help="how to train: fast by default, sgd for a forecast; with changes such as sgd:lr=0.3"),
     ] = None,
     record_recipe: o.RecordRecipe = "sgd",
     record_epochs: o.RecordEpochs = None,
@@ -27,21 +28,22 @@ def plan(
     start: Annotated[
         Path | None, typer.Option(help="OUT folder or model file of a trained net: forecast its fine-tuning")
     ] = None,
-    reach: Annotated[float | None, POSITIVE, typer.Option(help="the training loss to come to, in nats, as 0.3")] = None,
-    kernel: Annotated[str, typer.Option(help="the forecast goes by all weights, jacobian, or by the last-layer")] = (
+    reach: Annotated[float | None, POSITIVE, typer.Option(help="target training loss in nats, such as 0.3")] = None,
+    kernel: Annotated[str, typer.Option(help="kernel of the forecast: jacobian (all weights) or last-layer")] = (
         "jacobian"
     ),
     new_head: Annotated[
-        bool, typer.Option("--new-head", help="fine-tune with a new last layer, as if the classes were other in number")
+        bool, typer.Option("--new-head", help="fine-tune with a new last layer, as for a different number of classes")
     ] = False,
     subset: Annotated[
-        Path | None, typer.Option(help="fine-tune on it: the OUT folder of a pruning; else on all")
+        Path | None, typer.Option(help="the OUT folder of a pruning to fine-tune on; all of the data by default")
     ] = None,
     job: o.Job,
 ) -> None:
-    """How hard the data are, and the time, disk and memory of each stage of a prune. Features by the net in --out.
+    """Measure how hard the data are, and estimate the time, disk and memory of each stage of a prune.
 
-    With --start and --reach also how many steps, and how long, fine-tuning would take to a training loss.
+    Features come from the net in --out. With --start and --reach, also forecast how many steps and how much time
+    fine-tuning needs to reach that training loss.
     """
     wanted = o.parse_keep(keep)
     from secateur.study.plan import plan as run
@@ -61,29 +63,37 @@ def plan(
 def _tell(found: Any) -> None:
     hard = found.difficulty
     counts = sorted(found.per_class.values())
-    rows = [["examples", f"{found.usable} of {found.examples} can be used, each {' x '.join(map(str, found.shape))}"]]
+    rows = [["examples", f"{found.usable} of {found.examples} usable, each {' x '.join(map(str, found.shape))}"]]
     if counts:
-        rows.append(["classes", f"{len(counts)}, of {counts[0]} to {counts[-1]} examples"])
+        rows.append(["classes", f"{len(counts)}, with {counts[0]} to {counts[-1]} examples each"])
     rows.append(["exact duplicates", str(hard.exact_duplicates)])
-    by = f"of {hard.sample} looked at among {hard.among}"
-    rows.append(["near-duplicates", f"{hard.near_duplicates:.1%} {by}, by the rows themselves"])
+    by = f"of {hard.sample} sampled from {hard.among}"
+    rows.append(["near-duplicates", f"{hard.near_duplicates:.1%} {by}, compared by the rows themselves"])
     if hard.contradicted is None:
-        rows.append(["doubtful labels", "not judged: name the folder of a recorded net with --out"])
+        rows.append(["doubtful labels", "not checked: give the folder of a recorded net with --out"])
     else:
         rows.append(
-            ["doubtful labels", f"{hard.contradicted:.1%} contradicted by their neighbours, {by}, by {hard.features}"]
+            [
+                "doubtful labels",
+                f"{hard.contradicted:.1%} contradicted by their neighbours, {by}, compared by {hard.features}",
+            ]
         )
     if hard.spread is not None:
-        rows.append(["spread", f"tail {hard.spread.tail:.3g}, mean {hard.spread.mean:.3g}: test to nearest train"])
-    rows.append(["memory", f"{show.size(found.memory)} at the peak, as read and trained here"])
-    rows.append(["cache", f"{show.size(found.cache)} of files that `datasets` keeps"])
+        rows.append(
+            [
+                "spread",
+                f"tail {hard.spread.tail:.3g}, mean {hard.spread.mean:.3g} (distance from test to nearest train row)",
+            ]
+        )
+    rows.append(["memory", f"{show.size(found.memory)} at the peak"])
+    rows.append(["cache", f"{show.size(found.cache)} of files cached by `datasets`"])
     if found.forecast is not None:
         time = (
             ""
             if not found.forecast.steps or found.forecast.seconds is None
             else f", {show.clock(found.forecast.seconds)}"
         )
-        rows.append(["fine-tuning", f"{found.forecast.told}{time}; by the {found.forecast.kernel} kernel"])
+        rows.append(["fine-tuning", f"{found.forecast.told}{time}; with the {found.forecast.kernel} kernel"])
     show.pairs(rows)
     stages = [[s.name, show.clock(s.seconds), show.size(s.disk), f"{s.examples:,}"] for s in found.stages]
     show.table("", ["stage", "time", "disk", "examples"], stages)

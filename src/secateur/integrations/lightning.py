@@ -46,8 +46,8 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     path, and what else `secateur.Recorder` takes (examples, classes, fields, data). ids, labels: where they are in a
     batch; by default (ids, ..., labels), or `id` and `label`. A run that goes on from a checkpoint goes on recording
-    where the checkpoint stood. Take one at the end of an epoch: in the middle of one Lightning starts a plain loader
-    over, and the rest of that epoch's rows is not recorded.
+    where the checkpoint stood. Resume from the end of an epoch: in the middle of one, Lightning starts a plain loader
+    over and stops early, so that is refused unless the loader or its sampler resumes by itself.
     """
 
     def __init__(self, path: str | Path, *, ids: Part = first, labels: Part = last, **recording: Any) -> None:
@@ -57,6 +57,17 @@ class RecorderCallback(Callback):  # type: ignore[misc]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the recording, or go on with it."""
+        if (
+            self._state
+            and "seen" in self._state
+            and self._state["seen"].any()
+            and not _resumes(trainer.train_dataloader)
+        ):
+            raise SecateurError(
+                "ckpt_path: this checkpoint is from the middle of an epoch, where Lightning starts a plain DataLoader "
+                "over and never reaches the remaining rows; resume from one saved at the end of an epoch, or use a "
+                "loader with load_state_dict"
+            )
         self.recorder = Recorder(self.path, **_asked(self.recording, trainer), **self._going_on())
 
     def on_train_batch_end(
@@ -90,6 +101,11 @@ class RecorderCallback(Callback):  # type: ignore[misc]
         if "rows" in self._state:
             return {"state": self._state}
         return {"resume": int(self._state["epochs"])}  # a checkpoint from before a batch, or of an earlier version
+
+
+def _resumes(loader: Any) -> bool:
+    """Whether a loader goes on in the middle of an epoch."""
+    return hasattr(loader, "load_state_dict") or isinstance(getattr(loader, "sampler", None), Sampler)
 
 
 class PruningCallback(Callback):  # type: ignore[misc]

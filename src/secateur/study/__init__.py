@@ -1,1 +1,1 @@
-"""The jobs, one file each, all resumable: record, score, select, prune, train, compare."""
+"""The jobs, one file each, all of which can be resumed: record, score, select, prune, train, compare."""

@@ -1,4 +1,4 @@
-"""What a person is told of condensing beside the numbers: how long it takes, and how its rows are trained on."""
+"""Advice on condensing: how long it takes, and how to train on condensed rows."""
 
 import re
 from collections.abc import Iterator
@@ -10,41 +10,41 @@ from secateur.errors import StoreError
 from secateur.training.nets import NETS
 
 TRAINED = "--net {} --recipe sgd --epochs 300"
-"""How a net is trained on condensed rows: benchmarks/condense.md."""
+"""Options for training a net on condensed rows; see benchmarks/condense.md."""
 
 _PLAIN = re.compile(r"[\w.:,=+-]+")
 
 
 def how_to_train(data: Any) -> str | None:
-    """For rows that were condensed, OUT/synthetic, what net to train on them and how long; None for other data."""
+    """Which net to train on condensed rows (OUT/synthetic), and how long; None for other data."""
     folder = Path(data) if isinstance(data, str | Path) else Path()
     saved = folder.parent / "synthetic.safetensors"
     if folder.name != "synthetic" or not saved.exists():
         return None
     try:
         about = Synthetic.about(saved)
-    except StoreError:  # of somebody else, or damaged: nothing is advised
+    except StoreError:  # not ours, or damaged: give no advice
         return None
     net = str(about.get("net"))
     if about.get("method") not in CONDENSERS or net.partition(":")[0] not in NETS or not _PLAIN.fullmatch(net):
-        return None  # somebody else's words, which may be typed again as a command
+        return None  # untrusted text must not become a command that the user may copy
     return (
-        f"these rows were condensed by {about['method']} with {net}: few rows are few steps an epoch, nets "
-        f"unlike that one may learn little, and recipes other than sgd may go astray in long runs "
+        f"these rows were condensed by {about['method']} with {net}: few rows mean few steps per epoch, nets "
+        f"of another kind may learn little, and recipes other than sgd may diverge in long runs "
         f"({TRAINED.format(net)})"
     )
 
 
 def before(condenser: Condenser, steps: int, real: Real, *, compiled: bool) -> Iterator[str]:
-    """How long the published runs are, where it is one; what compiling would save, where it was measured to."""
+    """Whether the run has the published length, and how much time compiling would save, if that was measured."""
     if steps == condenser.steps:
         yield (
-            f"{steps:,} steps, as published; much is there after some hundredths of them (--steps {steps // 40}), and "
-            f"what is there can be judged at any time"
+            f"{steps:,} steps, as published; most of the gain comes early (try --steps {steps // 40}), and "
+            f"intermediate results can be evaluated at any time"
         )
     on_cpu, shape = real.rows.device.type == "cpu", real.shape
     if not compiled and on_cpu and len(shape) == 3 and min(shape[1:]) >= 28 and steps >= 100:
         yield (
-            "compiled (--compile, or compile=1 where rows were mined) steps of dm take about half as long, of the "
-            "others two thirds to nine tenths, after a minute of compiling, which needs a C++ compiler"
+            "compiled steps (--compile, or compile=1 for mined rows) take about half as long for dm, and two thirds "
+            "to nine tenths for the others, after a minute of compiling, which needs a C++ compiler"
         )

@@ -1,9 +1,9 @@
-"""What `--force` replaces, until there is something in its place: set aside, brought back, or deleted.
+"""Keep what `--force` replaces until there is a new run: set it aside, restore it, or delete it.
 
-It lies in `.replaced-TOKEN`. While names are moved there, the old run.json says `aside: TOKEN`: a kill then, or before
-the new run writes anything, has all of it brought back. The new run.json, which the first write brings, says
-`discard: TOKEN`: from then on the old run is deleted, by whoever comes next. A folder of that name with another token
-is nobody's, and stays.
+It lies in `.replaced-TOKEN`. While names are moved there, the old run.json says `aside: TOKEN`: if the job is killed
+then, or before the new run writes anything, everything is restored. The first write of the new run puts into run.json
+`discard: TOKEN`: from then on the next job deletes the old run. A folder of that name with another token
+is left alone.
 """
 
 import os
@@ -25,7 +25,7 @@ def set_aside(folder: Path, run: Mapping[str, Any]) -> str:
     aside = folder / f".replaced-{token}"
     owns = owned_names(folder, run)
     aside.mkdir()
-    shutil.copy2(folder / RUN, aside / RUN)  # as it was, to be brought back
+    shutil.copy2(folder / RUN, aside / RUN)  # unchanged, so that it can be restored
     write_json(folder / RUN, {**run, "owns": sorted(owns), "aside": token})
     for name in NAMES:
         if name in owns - {RUN} and os.path.lexists(folder / name):
@@ -34,7 +34,7 @@ def set_aside(folder: Path, run: Mapping[str, Any]) -> str:
 
 
 def effective(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """The run that a folder holds once what a killed run had set aside is brought back, or deleted."""
+    """The run that a folder holds after restoring, or deleting, what a killed run had set aside."""
     aside = _place(folder, run, "aside")
     if aside is None:
         return {k: v for k, v in run.items() if k != "aside"}
@@ -42,7 +42,7 @@ def effective(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def recover(folder: Path, run: Mapping[str, Any]) -> None:
-    """Bring back what was set aside, or delete it, as run.json says; nothing where nothing was."""
+    """Restore or delete what was set aside, as run.json says; do nothing if nothing was set aside."""
     if "aside" in run:
         _bring_back(folder, run)
     elif "discard" in run:
@@ -50,7 +50,7 @@ def recover(folder: Path, run: Mapping[str, Any]) -> None:
 
 
 def _bring_back(folder: Path, run: Mapping[str, Any]) -> None:
-    """Undo `set_aside`, whole or half done; run: what run.json says now."""
+    """Undo `set_aside`, even if it was interrupted; run: the current run.json."""
     aside = _place(folder, run, "aside")
     if aside is None:
         write_json(folder / RUN, {k: v for k, v in run.items() if k != "aside"})

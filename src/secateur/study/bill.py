@@ -1,4 +1,4 @@
-"""What pruning cost and when it pays: seconds and examples of every stage beside full training."""
+"""What pruning costs and when it pays off: seconds and examples of every stage, compared with full training."""
 
 import math
 from collections.abc import Collection
@@ -25,7 +25,7 @@ class Bill:
 
     @property
     def pays_after(self) -> int | None:
-        """After how many trainings on the kept set it is cheaper than as many full trainings; None for never.
+        """The number of trainings after which pruning is cheaper than full training; None if never.
 
         >>> Bill("dual", 100.0, 0, 40.0, 0, 90.0, 0, True).pays_after
         3
@@ -44,16 +44,16 @@ class Bill:
             return "nothing was trained, so there is no cost to compare with"
         how = "measured" if self.measured else "estimated from the speed of a run here"
         once, pruned, full = map(_seconds, (self.once_seconds, self.train_seconds, self.full_seconds))
-        base = f"{once} s once, then {pruned} s a training instead of {full} s ({how})"
+        base = f"{once} s once, then {pruned} s per training instead of {full} s ({how})"
         if self.pays_after is None:
-            return f"{base}: pruning never pays here; it does not shorten training"
+            return f"{base}: pruning never pays off here; it does not shorten training"
         if self.pays_after == 1:
-            return f"{base}: pruning pays with the first training"
-        return f"{base}: pruning pays after {self.pays_after} trainings on the kept set, not before"
+            return f"{base}: pruning pays off with the first training"
+        return f"{base}: pruning pays off after {self.pays_after} trainings on the kept set"
 
 
 def _seconds(value: float) -> str:
-    """Whole from ten on.
+    """Seconds as text, without decimals from 10.
 
     >>> _seconds(3.14), _seconds(31.4)
     ('3.1', '31')
@@ -65,7 +65,7 @@ STAGES = ("record", "query", "score", "select", "kept")
 
 
 def stage_costs(out: Out) -> dict[str, dict[str, float]]:
-    """Seconds and examples of each stage done so far; what a probe trained and looked at is a stage of its own."""
+    """Seconds and examples of each stage done so far; each probe counts as its own stage."""
     stages = out.run["stages"]
     costs = {n: {"seconds": s.get("seconds", 0.0), "examples": s.get("examples", 0)} for n, s in stages.items()}
     probes = sorted(n for n in costs if n.startswith("probe "))
@@ -73,9 +73,9 @@ def stage_costs(out: Out) -> dict[str, dict[str, float]]:
 
 
 def spent_once(out: Out, *, recording: bool, scored: bool, recall: bool, probes: Collection[str]) -> tuple[float, int]:
-    """Seconds and examples of the stages that a pruning needs once; others in the folder are of other methods.
+    """Seconds and examples of the stages that a pruning needs once; other stages in the folder belong to other methods.
 
-    recording: is the recorded net needed, to score, to be probed or to teach? recall: does it need the recall of each
+    recording: is the recorded net needed, for scores, probes or as teacher? recall: does it need the recall of each
     class? probes: the ones it needs.
     """
     idle = (() if recording else ("record",)) + (() if scored else ("score",)) + (() if recall else ("query",))
@@ -97,8 +97,8 @@ def make_bill(
     steps: int,
     student: Result | None,
 ) -> Bill:
-    """The bill of one pruning; what was not run is estimated from the seconds an example took, for the student (its
-    teacher included) where there is one, else while recording.
+    """The bill of one pruning; what was not run is estimated from the seconds per example of the student (its
+    teacher included) if there is one, else of the recording.
 
     spent: seconds and examples of what it needs once, see `spent_once`.
     """

@@ -1,4 +1,4 @@
-"""One training run with a result: a student on a subset, or on everything. Each is a folder that resumes."""
+"""One training run and its result: a student on a subset, or on everything. Each has a folder and can be resumed."""
 
 import dataclasses
 import math
@@ -47,14 +47,14 @@ from secateur.training.recipes import recipe as find_recipe
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run. Accuracies are of the last step, on the test split, read once.
+    """The result of one run. Accuracies are of the last step, on the test split, which is read once.
 
     per_class: recall of each class, None for a class that the test split does not have. robust: accuracy under the
     adversary that it was trained with, None where it was trained without. rule: of dynamic pruning, with its knobs.
-    examples: how many were trained on, each as often as it was; seconds: of everything the run did. ece: expected
-    calibration error, over 15 bins; selective: accuracy on the 80 % that the net is surest of; None in older results.
-    objective: where it was not the labels alone; start: the saved net it went on from. What an objective learns of each
-    example stands beside the student, in learned.parquet. Where it does not teach the net the classes of the data,
+    examples: how many were trained on, counting repeats; seconds: of the whole run. ece: expected
+    calibration error, 15 bins; selective: accuracy on the 80 % with the highest confidence; None in older results.
+    objective: None for labels alone; start: the saved net it started from. What an objective learns about each
+    example is saved beside the student, in learned.parquet. If it does not teach the net the classes of the data,
     accuracies are nan (null in the file) and per_class is empty.
     """
 
@@ -87,7 +87,7 @@ class Result:
 
     @classmethod
     def tested(cls, tested: Accuracy, **about: Any) -> "Result":
-        """A result from how the test went; about: the other fields."""
+        """A result from the test scores; about: the other fields."""
         recalls = tuple(None if np.isnan(r) else float(r) for r in tested.per_class)
         sure: dict[str, Any] = {"ece": tested.ece, "selective": tested.selective()}
         return cls(accuracy=tested.overall, worst_class=tested.worst, per_class=recalls, **sure, **about)
@@ -105,7 +105,7 @@ class Result:
         write_json(path, self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """What JSON can hold: null for what was not tested."""
+        """The result as plain JSON values; null for what was not tested."""
         return dataclasses.asdict(self) | {name: None for name in _TESTED if np.isnan(getattr(self, name))}
 
 
@@ -135,10 +135,10 @@ def plan_run(
 ) -> Run:
     """A run on a subset, or on everything.
 
-    rule: what each epoch visits of it; the run then has the epochs of a full run, however many steps these take.
-    like: train everything for the steps, and in the batches, of a run on so many examples: at the same cost. margins:
+    rule: chooses the examples of each epoch; the run then has the epochs of a full run, however many steps they take.
+    like: train everything with the steps and batches of a run on this many examples, at the same cost. margins:
     (examples,) L2 lengths in the units of the adversary's eps; nan where a row cannot be read. start: a saved net to
-    go on from, which is then the net. objective and what it may look at: see `train`.
+    start from, which is then the net. objective and its inputs: see `train`.
     """
     examples = len(work.source.train.usable)
     if epochs is not None and epochs < 1:
@@ -153,7 +153,7 @@ def plan_run(
     steps = steps_for(budget, whole, examples=examples, kept=like or kept, batch=batch)
     aim = find_aim(objective)
     if not aim.classifies and distill not in (None, "auto", "off"):
-        raise SecateurError(f"distill: objective {spec_of_aim(aim)} does not ask its teacher for answers; leave it out")
+        raise SecateurError(f"distill: objective {spec_of_aim(aim)} does not use the teacher's answers; leave it out")
     heard = None if teacher is None or not aim.classifies else parse_distill(distill, (like or kept) / examples)
     begun = None if start is None else Path(start)
     run = Run(
@@ -164,14 +164,14 @@ def plan_run(
     if rule is not None:
         run = dataclasses.replace(run, rule=find_rule(rule), steps=0, epochs=whole.epochs)
         sampler_of(work, run)
-    attack_of(work, run)  # what is impossible stops here
+    attack_of(work, run)  # fail early
     check_aim(work, run)
     check_kept(work, run)
     return run
 
 
 def run_cell(work: Session, run: Run) -> Result:
-    """Train and test, or read the result of having done so; the student is saved beside it."""
+    """Train and test, or read the existing result; the student is saved beside it."""
     folder = work.out / "cells" / digest_of(work, run)
     path = folder / "result.json"
     if not path.exists():
@@ -207,7 +207,7 @@ def _train(work: Session, run: Run, folder: Path) -> None:
 
 
 def _result(work: Session, run: Run, net: nn.Module, kept: int, done: Position, folder: str) -> Result:
-    """What came of it, tested where there is something to test."""
+    """The result, with a test if there is something to test."""
     about: dict[str, Any] = {
         "name": run.name,
         "kept": kept,

@@ -1,4 +1,4 @@
-"""Methods side by side, each beside the rivals that cost as little."""
+"""Compare methods with each other and with baselines of the same cost."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole table, what it was made with, and the bills."""
+    """The whole table, its settings, and the bills."""
 
     rows: tuple[Row, ...]
     about: dict[str, Any]
@@ -76,22 +76,23 @@ def compare(
     quiet: bool = False,
     **reading: Any,
 ) -> Comparison:
-    """Train on what each method keeps and test; beside them full training, full training cut short, and random.
+    """Train and test on what each method keeps, and compare with full training, full training cut short, and random.
 
-    The line `proxy` is the net that was recorded, which teaches. rules: of dynamic pruning, each over all of the data
-    for the epochs of a full run, beside all of the data cut short to the steps it took.
+    The row `proxy` is the recorded net, which is the teacher. rules: of dynamic pruning, each over all of the data
+    for the epochs of a full run, compared with full training cut short to the same number of steps.
 
     One recording feeds all methods; with several seeds, selection and training are repeated. The recording, and the
-    proxy that teaches, are repeated only with `repeat_recording`, in OUT/recordings: the spread then has in it what
-    another recording would have changed.
-    Every method, `random` and full training cut short is trained plain and, unless distill is `off`, with the recorded
-    proxy as teacher, heard as much at the same keep. distill may name several weights and temperatures
-    (`a=0,0.5,0.75,1`), teachers several nets, trained on all of the data as the proxy is (`resnet9:0.5`): each is a
-    line. validate: leave the test split alone and test on a fifth of train, held out; choices such as these belong
-    there. adversary: perturbs what every run trains on, as `l2:eps=0.5,steps=3`; each row then has a robust accuracy
-    too, but that of the proxy; see `secateur.prune`. min_per_class, must_keep, exclude: hold in every subset, random
-    ones too. features: see `secateur.prune`. Each cell resumes. Without a test split, a seeded, stratified 20 % of
-    train is held out.
+    proxy teacher, are repeated only with `repeat_recording`, in OUT/recordings: the spread then includes the
+    variation between recordings.
+
+    Every method, `random` and full training cut short is trained without a teacher and, unless distill is `off`, with
+    the recorded proxy as teacher, with the same weight at the same keep. distill may list several weights and
+    temperatures (`a=0,0.5,0.75,1`), teachers several nets, trained on all of the data as the proxy is
+    (`resnet9:0.5`): each is a row. validate: leave the test split alone and test on a held-out fifth of train, so
+    that choices such as these are not made on the test split. adversary: every run trains on perturbed rows, as
+    `l2:eps=0.5,steps=3`; each row then has a robust accuracy too, except the proxy; see `secateur.prune`.
+    min_per_class, must_keep, exclude: apply to every subset, random ones too. features: see `secateur.prune`. Each
+    cell can be resumed. Without a test split, a seeded, stratified 20 % of train is held out.
     """
     chosen = [find_method(m) for m in dict.fromkeys(["random", *methods])]
     if seeds < 1:
@@ -101,9 +102,9 @@ def compare(
         data, out, device=device, threads=threads, force=force, quiet=quiet, held_out=HELD_OUT, validate=validate,
         reading=reading, named=[net, *teachers],
     ) as work:  # fmt: skip
-        work.source.require_labels("comparing methods by training on what they keep")
+        work.source.require_labels("comparing methods by training on their subsets")
         counts = [resolve_keep(k, len(work.source.train.usable)) for k in keep]
-        for count, listened in itertools.product(counts, grid or [None]):  # what is impossible stops here
+        for count, listened in itertools.product(counts, grid or [None]):  # fail early
             plan_run(
                 work, "", net=net, recipe=recipe, epochs=epochs, budget=budget, seed=seed, like=count,
                 teacher=None if listened is None else work.out.path, distill=listened,
@@ -159,23 +160,23 @@ class Plan:
 
     @property
     def lessons(self) -> tuple[Lesson, ...]:
-        """The ways of being taught; the teachers' weights are those of the first seed."""
+        """The distillation settings; the teachers' weights are those of the first seed."""
         return self.starts[self.seeds[0]].lessons
 
     def recorded(self) -> Iterator[Row]:
-        """The recorded net, and the other teachers: a result a recording."""
+        """The recorded net, and the other teachers: one result per recording."""
         each = list(self.starts.values()) if self.repeated else [self.starts[self.seeds[0]]]
         yield merged([start.proxy for start in each])
         for rows in zip(*(start.taught for start in each), strict=True):
             yield merged(rows)
 
     def rivals(self, keep: Sequence[int | float]) -> Iterator[Row]:
-        """All the data: in full, and cut short to the steps of each keep, plain and with the same teacher."""
+        """All the data: in full, and cut short to the steps of each keep, with and without the same teacher."""
         yield Row("full", False, None, None, tuple(self._cell("full", s) for s in self.seeds))
         yield from self.cut_short(keep)
 
     def cut_short(self, keep: Sequence[int | float], *, teachers: Sequence[bool] | None = None) -> Iterator[Row]:
-        """All the data for the steps of each keep, plain and with each lesson (or as `teachers` says)."""
+        """All the data for the steps of each keep, without a teacher and with each one (or as `teachers` says)."""
         usable = len(self.work.source.train.usable)
         for k in keep:
             count = resolve_keep(k, usable)
@@ -200,7 +201,7 @@ class Plan:
         *,
         teachers: Sequence[bool] | None = None,
     ) -> Iterator[Row]:
-        """Every method at every keep, plain and with each lesson (or as `teachers` says)."""
+        """Every method at every keep, without a teacher and with each one (or as `teachers` says)."""
         usable = len(self.work.source.train.usable)
         for method in methods:
             for k in keep:
@@ -218,7 +219,7 @@ class Plan:
                     yield self._row(slug(method), lesson, k, resolve_keep(k, usable) / usable, tuple(cells))
 
     def ruled(self, rules: Sequence[Rule]) -> Iterator[Row]:
-        """Every rule, plain and with each lesson, and everything cut short to as many steps."""
+        """Every rule, without a teacher and with each one, and all the data cut short to as many steps."""
         for rule in rules:
             for lesson in (None, *self.lessons):
                 cells = tuple(self._cell(f"rule {spec_of(rule)}", s, lesson, rule=rule) for s in self.seeds)
@@ -251,7 +252,7 @@ class Plan:
         return run_cell(self.work, run if steps is None else replace(run, steps=steps))
 
     def about(self) -> dict[str, Any]:
-        """What the table says of itself."""
+        """The settings shown with the table."""
         run, adversary = self.work.out.run, parse_adversary(self.adversary)
         return (
             {

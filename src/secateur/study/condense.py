@@ -1,4 +1,4 @@
-"""Condensing a data set into a few synthetic rows a class: learned by steps, kept as they grow, judged at the end."""
+"""Condense a data set into a few synthetic rows per class: learn them, save checkpoints, evaluate the result."""
 
 import time
 from collections.abc import Callable
@@ -64,23 +64,23 @@ def condense(
     quiet: bool = False,
     **reading: Any,
 ) -> Synthetic:
-    """Learn `per_class` synthetic rows a class that train a net as the data would, by a method of CONDENSERS.
+    """Learn `per_class` synthetic rows per class that train a net as the data would, by a method of CONDENSERS.
 
-    steps, init, augment, rate, batch (real rows of each class a step), schedule, tiles, classify: the method's own
+    steps, init, augment, rate, batch (real rows per class and step), schedule, tiles, classify: the method's own
     by default; init may be the ids of any selector, or the OUT folder or parquet file of a subset of this data.
     compiled: by `torch.compile`, see `secateur.condensation.passes`. statistics: of the data, or by a name of
-    `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a tenth, the state is kept, from which the job
-    goes on to the same bytes, and what is there so far is written: OUT/synthetic/, a data set for `load_dataset`
+    `secateur.condensation.STATISTICS`. Every `every` steps, 100 or a tenth, a checkpoint is saved, from which the job
+    resumes to the same bytes, along with the rows so far: OUT/synthetic/, a data set for `load_dataset`
     and `train` with the test split of the data (mosaics cut apart), OUT/synthetic.safetensors, the rows as learned,
-    and OUT/contact.png, the images on one page. sets: learned apart (the papers: 5), others in OUT/sets/. Then,
-    unless evaluate is False, nets (by default the one condensed with; several separated by ;) are trained on each
-    set by the papers' protocol, `repeats` a set (the papers: 20), with the augmentation of the method or
-    eval_augment (several separated by ;), beside coresets of as many rows at the same augmentation:
-    OUT/condense.json, and OUT/report.html with it all. recording: the OUT folder of `record` on the same data,
-    whose net gives the features of herding and k-center, and whose scores the coresets forgetting and dual. soft:
-    train nets with the soft labels of that net too. Raises SecateurError for what cannot be, NonFiniteError where
-    rows would leave the finite numbers: what was good stays. Run again, it reads the result; with more
-    steps it goes on, and with as many as a stopped run has done it judges what is there.
+    and OUT/contact.png, the images on one page. sets: learned independently (the papers: 5), others in OUT/sets/. Then,
+    unless evaluate is False, nets (by default the one used to condense; several separated by ;) are trained on each
+    set by the papers' protocol, `repeats` per set (the papers: 20), with the augmentation of the method or
+    eval_augment (several separated by ;), and compared with coresets of the same size and augmentation:
+    OUT/condense.json and OUT/report.html. recording: the OUT folder of `record` on the same data,
+    whose net gives the features for herding and k-center, and whose scores give coresets forgetting and dual. soft:
+    also train nets on soft labels of that net. Raises SecateurError for invalid settings, NonFiniteError if
+    rows become infinite or NaN; the last good rows are kept. Run again, it reads the result; with more
+    steps it continues, and with the steps a stopped run has done it evaluates the rows so far.
     """
     chosen = _chosen(method, augment, {"batch": batch, "tiles": tiles, "classify": classify}, schedule)
     total = chosen.steps if steps is None else steps
@@ -95,7 +95,7 @@ def condense(
         )  # fmt: skip
         judging = plan.judging(nets, eval_augment, eval_epochs, repeats, recording, soft) if evaluate else None
         if judging is not None and work.source.test is None:
-            work.progress.say("no test split: the condensed set will not be judged; name one with --test")
+            work.progress.say("no test split: the condensed set will not be evaluated; choose a split with --test")
         learned = [plan.learn(k) for k in range(sets)]
         if judging is not None:
             new = judged(work, plan.real, learned, judging, plan.asked(0) | {"steps": total, "sets": sets})
@@ -109,26 +109,26 @@ def condense(
 def _chosen(
     method: str, augment: str | None, numbers: dict[str, float | None], schedule: tuple[int, int] | None
 ) -> Condenser:
-    """The method with what is asked of it. Raises SecateurError for what it does not have."""
+    """The method with the given options. Raises SecateurError for an option it does not have."""
     if method not in CONDENSERS:
         raise unknown("method", method, list(CONDENSERS))
     if method == "dc" and augment not in (None, "off"):
-        raise SecateurError("augment: dc varies nothing; dc with the same transform on both sides is method dsa")
+        raise SecateurError("augment: dc does not augment; use method dsa, with the same transform on both sides")
     options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     for name in options:
         if name not in ROWS[method].knobs:
-            raise SecateurError(f"{name}: {method} has none; leave it out")
+            raise SecateurError(f"{name}: {method} has no such option; leave it out")
     if options.get("batch", 1) < 1:
         raise SecateurError(f"batch: expected at least 1, got {options['batch']}")
     if schedule is not None:
         if "schedule" not in ROWS[method].knobs:
-            raise SecateurError(f"schedule: {method} has none, which is for dc, dsa and cafe; leave it out")
+            raise SecateurError(f"schedule: {method} has no schedule, only dc, dsa and cafe do; leave it out")
         options |= {"matches": schedule[0], "epochs": schedule[1]}
     return CONDENSERS[method](**options)
 
 
 def _started(init: str | Path | np.ndarray | None, work: Session) -> str | np.ndarray | None:
-    """Of a subset on disk its ids; the rest as it is. Raises WrongData for one that was chosen from other data."""
+    """The ids of a subset on disk; other values unchanged. Raises WrongData for a subset of other data."""
     if init is None or isinstance(init, np.ndarray):
         return init
     if str(init) in STARTS:
@@ -172,12 +172,12 @@ class _Plan:
         return Real.of(rows, labels, ids=usable, names=work.source.classes, statistics=self.statistics)
 
     def ground(self, k: int) -> Ground:
-        """What set k is learned on, with a stream of its own."""
+        """The data set k is learned on, with its own random stream."""
         stream = seeding.generator(self.seed, "condense", k)
         return Ground.of(self.real, stream, net=self.net, augment=self.augment, compiled=self.compiled)
 
     def asked(self, k: int) -> dict[str, Any]:
-        """Everything that the rows of set k depend on, but for the steps, of which there may always be more."""
+        """Everything that the rows of set k depend on, except the steps, which may be increased later."""
         init = self.init if isinstance(self.init, str | None) else [int(i) for i in np.sort(self.init)]
         return {
             "method": self.method, "per_class": self.per_class,
@@ -198,7 +198,7 @@ class _Plan:
         recording: str | Path | None,
         soft: bool,
     ) -> Judging:
-        """How the sets will be judged; what cannot be is found before they are learned."""
+        """How the sets will be evaluated; invalid settings are found before they are learned."""
         recorded = None
         if recording is not None:
             fingerprint = self.work.source.fingerprint
@@ -212,7 +212,7 @@ class _Plan:
         )  # fmt: skip
 
     def learn(self, k: int) -> Synthetic:
-        """Set k: read if it is there, else learned from where it stood."""
+        """Set k: read if it exists, else learned from its last checkpoint."""
         out, name = self.work.out, "condense" if k == 0 else f"condense-{k}"
         path = out / "synthetic.safetensors" if k == 0 else out / "sets" / f"{k}.safetensors"
         ground, asked = self.ground(k), self.asked(k)
@@ -223,7 +223,7 @@ class _Plan:
         if state.exists():
             restore(state, self.condenser, canvas, ground, asked)
             self._check_ahead(canvas.step)
-            self.work.progress.say(f"going on from step {canvas.step}")
+            self.work.progress.say(f"resuming from step {canvas.step}")
         elif k == 0:
             for line in advice.before(self.condenser, self.steps, self.real, compiled=self.compiled):
                 self.work.progress.say(line)
@@ -244,8 +244,8 @@ class _Plan:
     def _check_ahead(self, done: int) -> None:
         if done > self.steps:
             raise WrongData(
-                f"steps: {self.work.out.path} stands at step {done}, and {self.steps} would be a step back; ask for "
-                f"{done} (--steps {done}) to judge what is there, for more to go on, or --force to start over"
+                f"steps: {self.work.out.path} is already at step {done}, beyond {self.steps}; use "
+                f"--steps {done} to evaluate it as it is, more to continue, or --force to start over"
             )
 
     def _grow(
@@ -276,7 +276,7 @@ class _Plan:
             raise
 
     def _write(self, held: Synthetic, path: Path, about: dict[str, Any], k: int) -> None:
-        """What is there so far: of set 0 the data set and the pictures too."""
+        """The result so far; for set 0 also the data set and the pictures."""
         held.save(path, about)
         if k:
             return

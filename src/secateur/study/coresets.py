@@ -1,4 +1,4 @@
-"""Coresets that stand beside a condensed set: as many real rows of each class, chosen by what is known of them."""
+"""Coresets to compare a condensed set with: the same number of real rows per class, chosen by features or scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ from secateur.training.nets import load_about
 from secateur.training.probes.penultimate import Penultimate
 
 CORESETS = ("random", "herding", "k-center")
-"""What needs nothing but the rows."""
+"""Coresets that need only the rows."""
 SCORED = ("forgetting", "dual")
-"""What needs a recorded run."""
+"""Coresets that need a recorded run."""
 _BATCH = 500
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recorded run on the same data, as judging uses it.
+    """A recorded run on the same data, as the evaluation uses it.
 
     net: the one that was trained on all of the data, frozen, in eval mode: raw rows -> logits. picked: of each kind of
-    SCORED the ids (classes * per_class,), class by class. about: what tells it from other runs.
+    SCORED the ids (classes * per_class,), class by class. about: what distinguishes it from other runs.
     """
 
     real: Real
@@ -48,9 +48,9 @@ class Recorded:
 
     @classmethod
     def open(cls, out: Path, real: Real, *, fingerprint: str, per_class: int, named: Sequence[str] = ()) -> "Recorded":
-        """What the OUT folder of `record` (or `prune`, or `compare`) holds; nothing is written to it.
+        """Read the OUT folder of `record` (or `prune`, or `compare`); nothing is written to it.
 
-        fingerprint: of the data that `real` is of. named: the nets that the user named; see `load_net`. Raises
+        fingerprint: of the data that `real` comes from. named: the nets that the user named; see `load_net`. Raises
         WrongData for a recording of other data, SecateurError for one without a trained net, and for a class of fewer
         than `per_class` rows.
         """
@@ -61,11 +61,11 @@ class Recorded:
         if recording.fingerprint != fingerprint:
             raise WrongData(
                 f"recording: {out} was made from other data (fingerprint {recording.fingerprint}, not {fingerprint}); "
-                f"name the OUT folder of `secateur record` on this data"
+                f"give the OUT folder of `secateur record` on this data"
             )
         if not model.exists():
             raise SecateurError(
-                f"recording: {out} holds no net that was trained to the end (model.safetensors); `secateur record DATA "
+                f"recording: {out} holds no fully trained net (model.safetensors); `secateur record DATA "
                 f"--out {out}` trains one"
             )
         net = load_teacher(
@@ -78,17 +78,17 @@ class Recorded:
 
     @cached_property
     def features(self) -> np.ndarray:
-        """What enters the last layer of the net, of each row of `real`: (rows, dims) float32."""
+        """Last-layer features of each row of `real`: (rows, dims) float32."""
         tell, device = Penultimate(self.net), self.real.rows.device.type
         with torch.inference_mode(), torch.autocast(device, enabled=False):
             return torch.cat([tell(rows)[0].float() for rows in torch.split(self.real.rows, _BATCH)]).cpu().numpy()
 
 
 def by_scores(recording: Recording, kind: str, real: Real, per_class: int) -> np.ndarray:
-    """Ids (classes * per_class,) that a method chooses class by class from what was recorded, as many of each.
+    """Ids (classes * per_class,) that a method chooses from the recording, class by class, as many of each.
 
     `forgetting` takes the examples that were forgotten most often, as in the tables of DC; `dual` draws by its Beta
-    density, which at so small a keep lies on the easy end: at such sizes the hardest of a class teach little.
+    density, which for so few rows is at the easy end: at such sizes the hardest rows of a class teach little.
     """
     method, pool, chosen = find_method(kind), Pool.of(recording), []
     setting = pool.setting(per_class * real.classes / len(real.ids))
@@ -98,18 +98,18 @@ def by_scores(recording: Recording, kind: str, real: Real, per_class: int) -> np
     for name, places in zip(real.names, real.members, strict=True):
         if len(places) < per_class:
             raise SecateurError(
-                f"per_class: {per_class} is more than the {len(places)} rows of class {name!r}, so no coreset is as "
-                f"large; ask for {len(places)} or fewer, or judge nothing (--no-evaluate)"
+                f"per_class: {per_class} is more than the {len(places)} rows of class {name!r}, so no coreset can have "
+                f"that size; use {len(places)} or fewer, or skip the evaluation (--no-evaluate)"
             )
         chosen.append(picker.pick(real.ids[places.numpy()], per_class))
     return np.concatenate(chosen)
 
 
 def coreset(real: Real, kind: str, per_class: int, recorded: Recorded | None = None) -> np.ndarray:
-    """Ids (classes * per_class,) chosen class by class: by `herding` or `k-center`, which begins nearest to the mean,
-    or by a kind of SCORED where a run is recorded.
+    """Ids (classes * per_class,) chosen class by class: by `herding` or `k-center`, which starts nearest to the mean,
+    or by a kind of SCORED if a run is recorded.
 
-    The first two go by the features of the recorded net, as in the published tables, or by the normalised rows.
+    The first two use the features of the recorded net, as in the published tables, or the normalised rows.
     """
     if recorded is not None and kind in recorded.picked:
         return recorded.picked[kind]

@@ -1,4 +1,4 @@
-"""How many steps and seconds fine-tuning would take to a loss, said without training."""
+"""Forecast how many steps and seconds fine-tuning takes to reach a loss, without training."""
 
 import itertools
 from collections.abc import Iterator
@@ -26,17 +26,17 @@ from secateur.training.seeding import generator, rng
 
 Kernel = Literal["jacobian", "last-layer"]
 ROWS = 250
-"""Rows whose gradients are taken, and whose statistics batch norms are given. Forecasts by 500 or 1,000 of the digits
-cost up to two and three times as much and were no nearer (benchmarks/log.md)."""
+"""Rows used for gradients and batch-norm statistics. Forecasts from 500 or 1,000 of the digits
+cost up to two and three times as much and were no more accurate (benchmarks/log.md)."""
 MOST = 1 << 30
 """Bytes of last-layer features held at once."""
 POINTS = 50
-"""Of the curve that is told."""
+"""Points of the reported curve."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be forecast: from which net, to which mean training loss in nats, by which linear model."""
+    """What to forecast: from which net, to which mean training loss in nats, with which linear model."""
 
     start: Path
     reach: float
@@ -47,18 +47,18 @@ class Goal:
     def make(
         cls, start: str | Path | None, reach: float | None, kernel: str, *, new_head: bool, subset: object
     ) -> "Goal | None":
-        """What was asked, or None where nothing was."""
+        """The requested forecast, or None."""
         if start is None and reach is None:
             if subset is not None or new_head:
                 raise SecateurError(
-                    f"{'new_head' if subset is None else 'subset'}: only the forecast looks at it, and none was asked "
-                    "for; pass start and reach with it"
+                    f"{'new_head' if subset is None else 'subset'}: only the forecast uses it, and none was requested"
+                    "; also pass start and reach"
                 )
             return None
         if start is None or reach is None:
             missing, there = ("start", "reach") if start is None else ("reach", "start")
             what = "a trained net" if start is None else "a target loss"
-            raise SecateurError(f"{missing}: a forecast needs {what} beside {there}, got none; pass both or neither")
+            raise SecateurError(f"{missing}: a forecast needs {what} with {there}, got none; pass both or neither")
         if not 0 < reach < float("inf"):
             raise SecateurError(f"reach: expected a mean training loss above 0, in nats, got {reach}; 0.3, for example")
         for known in get_args(Kernel):
@@ -69,11 +69,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Forecast:
-    """How far fine-tuning would come: cross-entropy with the labels, averaged over some twenty batches.
+    """The forecast of fine-tuning: cross-entropy with the labels, averaged over about twenty batches.
 
-    steps: to the target, None where it is not reached in the run; seconds: of these at the pace measured here. start:
+    steps: to the target, None if the run does not reach it; seconds: for these at the speed measured here. start:
     the loss before the first step; lowest: of the `horizon` steps of the run. curve: (step, loss), thinned. rows: those
-    the linear model is made of.
+    used by the linear model.
     """
 
     target: float
@@ -93,8 +93,8 @@ class Forecast:
             return f"0 steps: the loss at the start, {self.start:.3g}, is not above {self.target:g}"
         if self.steps is None:
             return (
-                f"does not come to {self.target:g} in {self.horizon} steps, the lowest loss forecast is "
-                f"{self.lowest:.3g}; allow more --epochs, or another rate as --recipe sgd:lr=1"
+                f"does not reach {self.target:g} in {self.horizon} steps, the lowest forecast loss is "
+                f"{self.lowest:.3g}; allow more --epochs, or try another learning rate, such as --recipe sgd:lr=1"
             )
         return f"{self.steps} of {self.horizon} steps from a loss of {self.start:.3g} to {self.target:g}"
 
@@ -127,18 +127,18 @@ def forecast(work: Session, goal: Goal, run: Run) -> Forecast:
 
 
 def foreseen(work: Session, net: Normalised, run: Run, kernel: Kernel) -> tuple[Tensor, float, int]:
-    """Losses of the linear model (steps,), the loss before them, and the rows of which it is made.
+    """Losses of the linear model (steps,), the loss before them, and the rows it uses.
 
-    Each row is seen in one view of the recipe, the same in every epoch. A model of all rows goes through the very
-    batches of the run; `last-layer` then is the run itself, if only the last layer were trained, without decay. Runs
-    that train all weights are far faster: on digits all came to losses that it said were never reached. `jacobian` was
-    20 to 43 % off in the median for the higher of two, and told no more than the order for the lower
-    (benchmarks/forecast.md). Both stand where the run begins, and learn no features.
+    Each row is seen in one view of the recipe, the same in every epoch. A model of all rows uses the same
+    batches as the run; `last-layer` then equals the run with only the last layer trained, without decay. Runs
+    that train all weights are far faster: on digits all reached losses that it called unreachable. `jacobian` was
+    20 to 43 % off in the median for the higher of two losses, and right only in order for the lower
+    (benchmarks/forecast.md). Both linearise at the start of the run, and learn no features.
     """
     if run.recipe.optimizer != "sgd":
         raise SecateurError(
-            f"recipe: a forecast follows SGD, and {run.recipe.name} trains by {run.recipe.optimizer}; pass sgd, with a "
-            "learning rate as sgd:lr=0.3"
+            f"recipe: a forecast assumes SGD, and {run.recipe.name} trains with {run.recipe.optimizer}; pass sgd, "
+            "with a learning rate such as sgd:lr=0.3"
         )
     ids, weights = work.source.train.usable, None
     if run.subset is not None:

@@ -1,4 +1,4 @@
-"""What the user holds fixed in every selection: floors, and files of ids that stay or go."""
+"""The user's constraints on every selection: class floors, and files of ids to keep or leave out."""
 
 import re
 from pathlib import Path
@@ -11,18 +11,18 @@ from secateur.select.limits import Limits
 from secateur.untrusted import read_regular
 
 _UNDERSTOOD = (
-    "expected whole numbers, one an example: a text or CSV file with an id first on each line, .npy of one axis, or "
+    "expected whole numbers, one per example: a text or CSV file with an id first on each line, .npy of one axis, or "
     ".parquet with a column `id`"
 )
 _LARGEST = 1 << 30
-"""Bytes of a text file of ids."""
+"""The largest text file of ids, in bytes."""
 
 
 def read_limits(min_per_class: int | None, must_keep: Any, exclude: Any, examples: int) -> Limits:
     """Limits from counts and ids, or files of ids: text or CSV with an id first on each line, .npy, or .parquet.
 
-    An id that is there twice counts once. Raises SecateurError, naming the file, for anything that is no list of ids of
-    the data: fractions, masks, several axes, a file without ids, one that is cut off.
+    A repeated id counts once. Raises SecateurError, naming the file, for anything that is not a list of ids of
+    the data: fractions, masks, several axes, a file without ids, a truncated file.
     """
     must, out = _read_ids(must_keep, "must_keep", examples), _read_ids(exclude, "exclude", examples)
     return Limits(min_per_class, must, out)
@@ -36,13 +36,13 @@ def _read_ids(given: Any, argument: str, examples: int) -> tuple[int, ...]:
         where = f"{argument}: {given}"
         values = _ids_in_file(Path(given), argument, examples)
         if not values.size and values.ndim == 1:
-            raise SecateurError(f"{where} holds no ids; name the file that does, or leave the option out")
+            raise SecateurError(f"{where} contains no ids; give a file that does, or leave the option out")
     else:
         values = _array(given, argument)
     if values.size == 0 and values.ndim == 1:
         return ()
     if values.dtype.kind == "b":
-        raise SecateurError(f"{where}: expected ids, got a mask; np.flatnonzero(mask) makes ids of it")
+        raise SecateurError(f"{where}: expected ids, got a mask; np.flatnonzero(mask) converts it to ids")
     if values.dtype.kind not in "iu" or values.ndim != 1:
         raise SecateurError(f"{where}: expected whole numbers, got {values.dtype} of shape {values.shape}")
     if values.min() < 0 or values.max() >= examples:
@@ -73,9 +73,9 @@ def _ids_in_file(path: Path, argument: str, examples: int) -> np.ndarray:
 
 
 def _numpy(path: Path) -> np.ndarray:
-    found = np.load(path, mmap_mode="r", allow_pickle=False)  # a map: what the header claims must be in the file
+    found = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, so that a false size in the header fails
     if not isinstance(found, np.ndarray):
-        raise ValueError("several arrays in one file")
+        raise ValueError("it contains several arrays")
     return found
 
 
@@ -103,5 +103,5 @@ def _text(path: Path, content: bytes) -> np.ndarray:
     if lines and re.fullmatch(r"[A-Za-z_][\w .-]*", lines[0]):
         lines = lines[1:]  # a header
     if odd := [line for line in lines if line and not (line.isdecimal() and len(line) <= 18)]:
-        raise SecateurError(f"expected one id a line in {path}, got {odd[0][:40]!r}")
+        raise SecateurError(f"expected one id per line in {path}, got {odd[0][:40]!r}")
     return np.array([int(line) for line in lines if line], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Omni-supervised training, the second half: what was mined, in a few synthetic rows a class beside the labelled."""
+"""Omni-supervised training, second half: condense the mined rows, and combine them with the labelled ones."""
 
 import dataclasses
 import time
@@ -27,12 +27,12 @@ from secateur.study.session import Session
 from secateur.training.seeding import generator
 
 NAME = "condense_with"
-"""How errors call the spec."""
+"""The name of the spec in errors."""
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """What may be said of a condenser in text; where nothing is, it is the condenser's own. every: steps between two
+    """Knobs of a condenser in text; missing ones take the condenser's defaults. every: steps between two
     checkpoints. compile: 1 for `torch.compile`.
     """
 
@@ -55,7 +55,7 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Condensing:
-    """How mined rows are to be condensed: so many synthetic ones of each class, by a method and its knobs."""
+    """How to condense mined rows: the number of synthetic rows per class, a method and its knobs."""
 
     per_class: int
     method: str
@@ -63,7 +63,7 @@ class Condensing:
 
     @classmethod
     def of(cls, per_class: int, spec: str) -> "Condensing":
-        """spec: `dm`, or with knobs `dm:steps=2000,batch=64`. Raises SecateurError for what no data could make right.
+        """spec: `dm`, or with knobs `dm:steps=2000,batch=64`. Raises SecateurError for what is invalid with any data.
 
         >>> made = Condensing.of(10, "dm:steps=2000")
         >>> made.method, made.options["steps"], made.options["init"]
@@ -71,7 +71,7 @@ class Condensing:
         """
         if isinstance(per_class, bool) or per_class < 1:
             raise SecateurError(
-                f"per_class: expected at least 1 condensed row of each class, got {per_class}; leave it out to "
+                f"per_class: expected at least 1 condensed row per class, got {per_class}; leave it out to "
                 f"condense nothing"
             )
         knobs = specs.parse(NAME, spec, dict.fromkeys(CONDENSERS, Knobs))
@@ -92,7 +92,7 @@ class Condensing:
         }  # fmt: skip
 
     def check(self, source: Source) -> None:
-        """Raise SecateurError for what cannot be done with rows such as the labelled ones: before anything is mined."""
+        """Raise SecateurError, before mining, if rows like the labelled ones cannot be condensed this way."""
         train = source.train
         firsts = [train.usable[train.labels[train.usable] == c][0] for c in range(len(source.classes))]
         rows = torch.stack([_row(source, int(i)) for i in firsts])
@@ -103,25 +103,25 @@ class Condensing:
         begin(self._condenser, ground, per_class=self.per_class, init="noise", rate=self.knobs.rate)
 
     def check_mined(self, mined: Mined, source: Source) -> None:
-        """Raise SecateurError where too little of a class was mined to be condensed. source: the labelled rows."""
+        """Raise SecateurError if too few rows of a class were mined to condense. source: the labelled rows."""
         names = source.classes
         counts = np.bincount(mined.labels, minlength=len(names))
         few = int(counts.argmin())
-        ways = "mine more of it (a higher --top, a lower --at-least, more in the pool)"
+        ways = "mine more of it (a higher --top, a lower --at-least, a larger pool)"
         if not counts[few]:
             raise SecateurError(
-                f"per_class: nothing was mined of class {names[few]!r}, so nothing can be condensed; {ways}"
+                f"per_class: no rows of class {names[few]!r} were mined, so it cannot be condensed; {ways}"
             )
         needed = self._taken(tuple(_row(source, int(source.train.usable[0])).shape)) * self.per_class
         if counts[few] < needed:
             raise SecateurError(
-                f"per_class: {self.per_class} condensed rows would start from {needed} mined ones, and of class "
-                f"{names[few]!r} there are {counts[few]}; ask for fewer, start from noise "
+                f"per_class: {self.per_class} condensed rows need {needed} mined ones to start from, and class "
+                f"{names[few]!r} has {counts[few]}; use a smaller number, start from noise "
                 f"({NAME}={self.method}:init=noise), or {ways}"
             )
 
     def _taken(self, shape: tuple[int, ...]) -> int:
-        """How many mined rows a synthetic one of that shape starts from."""
+        """How many mined rows a synthetic row of that shape starts from."""
         start = self.knobs.init or self._condenser.init
         if start == "mosaic":
             return side_of(self._condenser, shape, uncut=SIDE) ** 2
@@ -140,7 +140,7 @@ def _row(source: Source, i: int) -> torch.Tensor:
 
 
 def _check_knobs(method: str, knobs: Knobs) -> None:
-    """Raise SecateurError for knobs that the method does not have, and for values that none could take."""
+    """Raise SecateurError for knobs that the method does not have, and for values that are never valid."""
     own = {"net", "every", "compile", *(f.name for f in dataclasses.fields(CONDENSERS[method]))}  # type: ignore[arg-type]
     for f in dataclasses.fields(knobs):
         value = getattr(knobs, f.name)
@@ -151,7 +151,7 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
     for name, least in (("steps", 0), ("batch", 1), ("every", 1), ("matches", 1), ("epochs", 0)):
         value = getattr(knobs, name)
         if value is not None and (not isinstance(value, int) or value < least):
-            raise SecateurError(f"{NAME} {method}: {name}: expected a whole number from {least} on, got {value}")
+            raise SecateurError(f"{NAME} {method}: {name}: expected a whole number of at least {least}, got {value}")
     if knobs.compile not in (0, 1):
         raise SecateurError(f"{NAME} {method}: compile: expected 0 or 1, got {knobs.compile}")
     if (knobs.matches is None) != (knobs.epochs is None):
@@ -163,8 +163,8 @@ def _check_knobs(method: str, knobs: Knobs) -> None:
 def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *, seed: int) -> None:
     """Learn condensed rows from the mined ones alone, with the classes they were given; write OUT/joint.
 
-    OUT/condensed is a folder as `condense` makes them, from which a stopped run goes on. Asked for otherwise than
-    before, or after other rows were mined, both are made anew. Raises SecateurError where too little was mined.
+    OUT/condensed is a folder as `condense` makes it, from which a stopped run resumes. If the settings differ from
+    before, or other rows were mined, both are made anew. Raises SecateurError if too few rows were mined.
     """
     how.check_mined(mined, work.source)
     rows = mined_rows(work.source, pool, mined.ids, mined.labels)
@@ -180,11 +180,11 @@ def condense_mined(work: Session, pool: Source, mined: Mined, how: Condensing, *
     write_joint(held.display(), held.labels.tolist(), work.source, joint)
     out.end("joint", seconds=time.perf_counter() - started, condensed=len(held.labels))
     count = len(work.source.train.usable)
-    work.progress.say(f"{len(held.labels)} condensed rows beside {count} labelled ones, into {joint}")
+    work.progress.say(f"{len(held.labels)} condensed rows and {count} labelled ones written to {joint}")
 
 
 def drop(out: Out) -> None:
-    """Take away what was condensed of rows that are no longer those mined."""
+    """Delete rows that were condensed from other mined rows."""
     remove(out / "joint")
     remove(out / "condensed")
     out.forget("joint")
