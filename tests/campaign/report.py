@@ -64,7 +64,8 @@ def _table(first: str, lines: Sequence[dict[str, Any]], group: Any) -> str:
     for row in sums.values():
         total.update(row)
     done = ("ok",) if first == "command" else ("ok", "refused")
-    heads = (first, "kills" if first == "command" else "cases", *done, *KINDS, "other failures")
+    counted = ("kills", "runs ok") if first == "command" else ("cases", *done)  # a run is killed once or more
+    heads = (first, *counted, *KINDS, "other failures")
     rows = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for name, row in [*sums.items(), ("all", total)]:
         numbers = (row["cases"], *(row[kind] for kind in (*done, *KINDS, "other failures")))
