@@ -13,7 +13,8 @@ HEAD = """# The campaigns: kills and malformed input
 `make campaign` writes this page (`python -m tests.campaign --report benchmarks/campaign.md`,
 [tests/campaign/](../tests/campaign)). It kills every command and runs it again, and feeds the command line malformed
 options, images, folders, tables, id lists, models and edited OUT folders. One seed determines all of it.
-`campaign.jsonl` has one line per case, and `--only CASE` repeats a case. The slow tests run a tenth.
+`campaign.jsonl` has one line per case, and `python -m tests.campaign --only CASE` repeats a case. The slow tests run a
+tenth.
 
 A kill is a SIGKILL: half of them just before a random file operation, the rest at a random moment. The same command
 then runs to completion, and its output is compared byte for byte with that of an uninterrupted run. A fuzz case is *ok*
