@@ -96,7 +96,7 @@ def test_options_without_sense_are_one_line(tmp_path, shards, words, said):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     out = tmp_path_factory.mktemp("recorded")
-    sc.record("digits", epochs=1, net="mlp", out=out, quiet=True)
+    sc.record("digits", epochs=1, net="mlp:0.25", out=out, quiet=True)
     return out
 
 

@@ -147,7 +147,7 @@ def test_random_without_a_recording_has_a_report_too(few_digits, tmp_path):
 
 def test_vectors_have_galleries_without_pictures(tmp_path):
     x = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
-    sc.prune((x, np.arange(80) % 2), keep=0.5, out=tmp_path / "out", **SMALL | {"net": "mlp"})
+    sc.prune((x, np.arange(80) % 2), keep=0.5, out=tmp_path / "out", **SMALL | {"net": "mlp:0.25"})
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Kept, hardest" in page
     assert "data:image" not in page

@@ -127,7 +127,7 @@ def test_out_that_holds_something_else_is_never_touched(tmp_path, shards, stops,
 
 @pytest.mark.parametrize("force", [False, True])
 def test_the_folder_of_another_command_is_never_touched(tmp_path, shards, stops, force):
-    sc.record("digits", epochs=1, net="mlp", out=tmp_path / "out", quiet=True)
+    sc.record("digits", epochs=1, net="mlp:0.25", out=tmp_path / "out", quiet=True)
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     stops(shards({}), r"out: .*out contains other files", kind=WrongData, force=force)
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
@@ -138,7 +138,7 @@ def test_other_commands_never_touch_the_folder_of_a_scale_run(tmp_path, shards, 
     prune(shards({}), tmp_path / "out", clustering=FEW)
     before = sorted(p.name for p in (tmp_path / "out").iterdir())
     with pytest.raises(WrongData, match="out: .*out holds the run of another command, such as scale"):
-        sc.record("digits", epochs=1, net="mlp", out=tmp_path / "out", quiet=True, force=force)
+        sc.record("digits", epochs=1, net="mlp:0.25", out=tmp_path / "out", quiet=True, force=force)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == before
 
 

@@ -78,14 +78,14 @@ def test_results_from_before_there_were_adversaries_are_read(tmp_path):
 
 class TestCells:
     def run(self, work, **changed):
-        return plan_run(work, "x", net="mlp", recipe="fast", epochs=2, budget="epochs", seed=3, **changed)
+        return plan_run(work, "x", net="mlp:0.25", recipe="fast", epochs=2, budget="epochs", seed=3, **changed)
 
     def test_without_an_adversary_a_cell_keeps_the_name_it_had(self, few_digits, tmp_path):
         with session(few_digits[0], tmp_path / "out", quiet=True) as work:
             run = self.run(work)
             about = {
                 "data": work.source.fingerprint,
-                "net": "mlp",
+                "net": "mlp:0.25",
                 "recipe": dataclasses.asdict(run.recipe),
                 "steps": run.steps,
                 "seed": 3,

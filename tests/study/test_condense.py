@@ -398,7 +398,7 @@ class TestBadInput:
     def test_vectors_where_only_images_are_known(self, method, few_digits, tmp_path):
         data = np.zeros((20, 3), dtype=np.float32), np.arange(20) % 2
         told = "these rows are vectors; use method dm"
-        self.refused(few_digits, tmp_path, told, data=data, method=method, net="mlp", steps=1)
+        self.refused(few_digits, tmp_path, told, data=data, method=method, net="mlp:0.25", steps=1)
 
     def test_rows_that_explode_stop_with_the_step_and_the_last_good_ones_kept(self, few_digits, tmp_path):
         with pytest.raises(NonFiniteError, match=r"images: would leave the finite numbers at step \d; the last good"):

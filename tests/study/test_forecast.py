@@ -223,5 +223,5 @@ def test_a_recipe_that_is_not_sgd_is_refused(work, start):
 
 
 def test_a_forecast_is_about_the_net_it_starts_from(halves, start):
-    with pytest.raises(SecateurError, match="^start: .* is a .*, and the net asked for is mlp; leave --net out"):
-        sc.plan(halves[1], start=start, reach=0.3, **OPTIONS | {"net": "mlp"})
+    with pytest.raises(SecateurError, match="^start: .* is a .*, and the net asked for is mlp:0.25; leave --net out"):
+        sc.plan(halves[1], start=start, reach=0.3, **OPTIONS | {"net": "mlp:0.25"})

@@ -8,7 +8,7 @@ from secateur.errors import SecateurError
 from secateur.study.material import validation_ids
 
 ENTROPY = "supervised:entropy=0.3"
-HOW = {"net": "mlp", "epochs": 4, "quiet": True, "threads": 1}
+HOW = {"net": "mlp:0.25", "epochs": 4, "quiet": True, "threads": 1}
 
 
 def train(few_digits, out, **options):
@@ -26,7 +26,7 @@ def test_a_filtered_run_trains_on_the_part_that_passes_and_says_so(few_digits, t
 
 def test_difficulty_by_the_features_of_a_pruning_is_in_the_unit_interval(few_digits, tmp_path):
     rows, test = few_digits
-    how = {"net": "mlp", "record_epochs": 2, "epochs": 2, "quiet": True, "threads": 1}
+    how = {"net": "mlp:0.25", "record_epochs": 2, "epochs": 2, "quiet": True, "threads": 1}
     sc.prune(rows, test=test, keep=0.3, method="rmd", out=tmp_path / "pruned", **how)
     out, spec = tmp_path / "out", ENTROPY
     regular = train(few_digits, out, objective=spec, difficulty=tmp_path / "pruned")
