@@ -128,6 +128,7 @@ class TestCells:
                 self.run(work, adversary="l2:eps=0.5", margins=margins)
 
 
+@pytest.mark.slow
 def test_a_student_without_room_to_move_is_the_plain_student(few_digits, tmp_path):
     """Margins of 0 leave no budget to anyone; the same budget for all makes another net."""
     train, test = few_digits

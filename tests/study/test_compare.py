@@ -182,6 +182,7 @@ def taught(few_digits, tmp_path_factory):
     return out, sc.compare(train, test=test, methods=[], keep=[0.2, 0.5], out=out, **how)
 
 
+@pytest.mark.slow
 def test_every_weight_with_every_teacher_is_a_line(taught):
     rows = [r for r in taught[1].rows if r.method == "random" and r.keep == 0.2]
     names = ["random"] + [
@@ -193,6 +194,7 @@ def test_every_weight_with_every_teacher_is_a_line(taught):
     assert {r.method for r in taught[1].rows} == {"full", "full, cut short", "proxy", "teacher resnet9:0.125", "random"}
 
 
+@pytest.mark.slow
 def test_a_teacher_is_trained_on_all_of_the_data_as_the_proxy_is(taught):
     teacher, proxy = (next(r for r in taught[1].rows if r.method.startswith(m)) for m in ("teacher", "proxy"))
     assert teacher.results[0].kept == proxy.results[0].kept
@@ -200,12 +202,14 @@ def test_a_teacher_is_trained_on_all_of_the_data_as_the_proxy_is(taught):
     assert teacher.results[0].net == "resnet9:0.125"
 
 
+@pytest.mark.slow
 def test_choices_are_made_on_rows_held_out_of_train_and_the_test_split_is_left_alone(taught, few_digits):
     assert taught[1].about["test"] == "rows held out from train"
     (labels,) = few_digits[0][1:]
     assert taught[1].rows[0].results[0].of == 512 - sum(round(0.2 * n) for n in np.bincount(labels))
 
 
+@pytest.mark.slow
 def test_the_report_draws_the_best_weight_and_the_teachers(taught):
     page = (taught[0] / "report.html").read_text()
     assert "How much of the teacher" in page

@@ -262,6 +262,7 @@ def test_features_are_what_the_class_token_ends_as():
     torch.testing.assert_close(net.body.head(features), logits)
 
 
+@pytest.mark.slow
 def test_all_three_levels_in_one_run(few_digits, tmp_path):
     rows, labels = few_digits[0]
     test = few_digits[1]
