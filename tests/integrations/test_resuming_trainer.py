@@ -44,7 +44,7 @@ def resumed(folder, rule, *, after, save, data=Named, callbacks=lambda folder: (
 
 class TestResuming:
     @pytest.mark.parametrize("rule", [HALVED, HIDING, "eps-greedy:every=2", "swap:keep=0.6", "random:keep=0.4"])
-    @pytest.mark.parametrize("save", [1, 3])
+    @pytest.mark.parametrize("save", [pytest.param(1, marks=pytest.mark.slow), 3])
     def test_at_any_step_it_ends_as_an_uninterrupted_run_does(self, tmp_path, rule, save):
         first, second = resumed(tmp_path, rule, after=5, save=save, logging_strategy="steps", logging_steps=1)
         assert torch.equal(first.net.weight, second.net.weight)

@@ -41,6 +41,10 @@ def source(tmp_path):
     return tmp_path / "run"
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def select(source, name, **options):
     out = source.parent / name
     secateur.scale.select(str(source), out=str(out), **ALONE | options)
@@ -51,10 +55,10 @@ def select(source, name, **options):
     ("given", "same"),
     [
         ({"keep": 0.2}, {"keep": 0.2, "choice": Choice("density", "easy", floor=0.2)}),
-        ({"keep": 30, "choice": {"floor": 0.9}}, {"keep": 30, "choice": Choice("density", "easy", floor=0.9)}),
         ({"choice": {"by": "prototypes"}}, {"keep": 0.5, "choice": Choice("prototypes")}),
-        ({"keep": 0.1, "choice": Choice("random")}, {"keep": 0.1, "choice": Choice("random")}),
-        ({"keep": None}, {"keep": None, "choice": Choice("density", "easy", floor=0.2)}),
+        slow({"keep": 30, "choice": {"floor": 0.9}}, {"keep": 30, "choice": Choice("density", "easy", floor=0.9)}),
+        slow({"keep": 0.1, "choice": Choice("random")}, {"keep": 0.1, "choice": Choice("random")}),
+        slow({"keep": None}, {"keep": None, "choice": Choice("density", "easy", floor=0.2)}),
     ],
 )
 def test_another_choice_has_the_bytes_of_a_fresh_pruning_and_leaves_the_run_as_it_was(source, given, same):
